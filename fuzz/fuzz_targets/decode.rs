@@ -27,10 +27,7 @@ fn assert_complete(input: &[u8], packet: &Packet<'_>, rest: &[u8]) {
 /// Where the string ends, once it is sure that it is the input's own and has the length before it.
 fn assert_string_at(input: &[u8], at: usize, string: &[u8]) -> usize {
     let place = at + 2;
-    assert_eq!(
-        input[at..place],
-        u16::try_from(string.len()).unwrap().to_le_bytes()
-    );
+    assert_eq!(input[at..place], u16::try_from(string.len()).unwrap().to_le_bytes());
     assert!(core::ptr::eq(&input[place..place + string.len()], string));
     place + string.len()
 }

@@ -16,10 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let before = (head.as_bytes().to_vec(), head.code(), head.content_length());
         let accepted = head.header(name, value).is_ok();
         if !accepted {
-            assert_eq!(
-                before,
-                (head.as_bytes().to_vec(), head.code(), head.content_length())
-            );
+            assert_eq!(before, (head.as_bytes().to_vec(), head.code(), head.content_length()));
         } else if !name.eq_ignore_ascii_case(b"content-length") {
             lines.push([name, b": ", value].concat());
         }
@@ -34,16 +31,8 @@ fn assert_lines(mut head: ResponseHead, mut lines: Vec<Vec<u8>>, length: Option<
         return;
     }
     assert_eq!(head.content_length().is_some(), head.allows_body());
-    lines.extend(
-        head.content_length()
-            .map(|length| format!("Content-Length: {length}").into_bytes()),
-    );
-    assert!(
-        lines
-            .iter()
-            .flatten()
-            .all(|byte| !matches!(byte, b'\r' | b'\n' | b'\0'))
-    );
+    lines.extend(head.content_length().map(|length| format!("Content-Length: {length}").into_bytes()));
+    assert!(lines.iter().flatten().all(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
     lines.extend([vec![], vec![]]);
     assert_eq!(written, lines.join(&b"\r\n"[..]));
     assert!((200..=999).contains(&head.code()));

@@ -18,23 +18,14 @@ fn assert_encodes_to(bytes: &[u8], packet: &Packet<'_>) {
     assert_eq!(packet.encode(), bytes);
     let header = packet.header;
     let builder = PacketBuilder::new(header.modifier1).modifier2(header.modifier2);
-    let built = packet
-        .vars
-        .iter()
-        .try_fold(builder, |builder, (key, value)| builder.var(key, value));
+    let built = packet.vars.iter().try_fold(builder, |builder, (key, value)| builder.var(key, value));
     assert_eq!(built.unwrap().encode(), bytes);
 }
 
 fn assert_parses_to(vars: &[(&[u8], &[u8])]) {
     let builder = PacketBuilder::new(Modifier1::WSGI);
-    let length: usize = vars
-        .iter()
-        .map(|(key, value)| 4 + key.len() + value.len())
-        .sum();
-    match vars
-        .iter()
-        .try_fold(builder, |builder, (key, value)| builder.var(key, value))
-    {
+    let length: usize = vars.iter().map(|(key, value)| 4 + key.len() + value.len()).sum();
+    match vars.iter().try_fold(builder, |builder, (key, value)| builder.var(key, value)) {
         Ok(builder) => {
             let bytes = builder.encode();
             let Ok(Parsed::Complete { packet, rest: [] }) = Packet::parse(&bytes) else {

@@ -18,8 +18,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn decoded_in_pieces(input: &[u8], lengths: &[u8; 4]) -> Outcome {
-    let (mut decoder, mut src, mut packets, mut rest) =
-        (Decoder::new(), BytesMut::new(), vec![], input);
+    let (mut decoder, mut src, mut packets, mut rest) = (Decoder::new(), BytesMut::new(), vec![], input);
     for length in lengths.iter().cycle() {
         loop {
             match decoder.decode(&mut src) {
@@ -36,10 +35,7 @@ fn decoded_in_pieces(input: &[u8], lengths: &[u8; 4]) -> Outcome {
         src.extend_from_slice(piece);
         rest = later;
     }
-    let header = decoder
-        .header()
-        .map(|header| header.encode().to_vec())
-        .unwrap_or_default();
+    let header = decoder.header().map(|header| header.encode().to_vec()).unwrap_or_default();
     (packets, Ok([&header, &src[..]].concat()))
 }
 

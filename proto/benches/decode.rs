@@ -38,34 +38,19 @@ const CASES: [Case; 5] = [
     ("response head", |head| {
         head.clear();
         head.start(black_box(b"200 OK")).unwrap();
-        head.header(
-            black_box(b"Content-Type"),
-            black_box(b"text/html; charset=utf-8"),
-        )
-        .unwrap();
-        head.header(black_box(b"X-Frame-Options"), black_box(b"DENY"))
-            .unwrap();
-        head.header(black_box(b"Vary"), black_box(b"Cookie"))
-            .unwrap();
-        head.header(black_box(b"Content-Length"), black_box(b"1234"))
-            .unwrap();
+        head.header(black_box(b"Content-Type"), black_box(b"text/html; charset=utf-8")).unwrap();
+        head.header(black_box(b"X-Frame-Options"), black_box(b"DENY")).unwrap();
+        head.header(black_box(b"Vary"), black_box(b"Cookie")).unwrap();
+        head.header(black_box(b"Content-Length"), black_box(b"1234")).unwrap();
         black_box(head.finish(None));
     }),
 ];
 
 fn main() {
-    let arguments: Vec<_> = env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let only = arguments.first();
-    let rounds = arguments
-        .get(1)
-        .map_or(1_000_000, |rounds| rounds.parse().unwrap());
-    for (name, case) in CASES
-        .iter()
-        .filter(|(name, _)| only.is_none_or(|only| only == name))
-    {
+    let rounds = arguments.get(1).map_or(1_000_000, |rounds| rounds.parse().unwrap());
+    for (name, case) in CASES.iter().filter(|(name, _)| only.is_none_or(|only| only == name)) {
         let mut head = ResponseHead::new();
         let start = Instant::now();
         (0..rounds).for_each(|_: u32| case(&mut head));

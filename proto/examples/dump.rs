@@ -25,11 +25,7 @@ fn dump() -> Result<(), Box<dyn Error>> {
         Parsed::Complete { packet, rest } => Ok(print(&packet, rest)?),
         Parsed::NeedMore { total } => {
             let total = total.map_or_else(|| "at least 4".into(), |total| total.to_string());
-            Err(format!(
-                "input holds {} of {total} bytes; give the whole packet",
-                input.len()
-            )
-            .into())
+            Err(format!("input holds {} of {total} bytes; give the whole packet", input.len()).into())
         }
     }
 }
@@ -37,11 +33,7 @@ fn dump() -> Result<(), Box<dyn Error>> {
 fn print(packet: &Packet<'_>, rest: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let header = packet.header;
-    writeln!(
-        out,
-        "modifier1 {}, datasize {}, modifier2 {}",
-        header.modifier1, header.datasize, header.modifier2
-    )?;
+    writeln!(out, "modifier1 {}, datasize {}, modifier2 {}", header.modifier1, header.datasize, header.modifier2)?;
     for (key, value) in packet.vars {
         writeln!(out, "{} = {}", key.escape_ascii(), value.escape_ascii())?;
     }

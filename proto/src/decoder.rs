@@ -73,11 +73,7 @@ impl Decoder {
         self.on_vars(header, src)
     }
 
-    fn on_vars(
-        &mut self,
-        header: Header,
-        src: &mut BytesMut,
-    ) -> Result<Option<OwnedPacket>, ParseError> {
+    fn on_vars(&mut self, header: Header, src: &mut BytesMut) -> Result<Option<OwnedPacket>, ParseError> {
         let datasize = usize::from(header.datasize);
         let Some(block) = src.get(..datasize) else {
             return Ok(None);
@@ -87,10 +83,7 @@ impl Decoder {
             return Err(error);
         }
         self.state = State::Header;
-        Ok(Some(OwnedPacket {
-            header,
-            block: src.split_to(datasize).freeze(),
-        }))
+        Ok(Some(OwnedPacket { header, block: src.split_to(datasize).freeze() }))
     }
 }
 
@@ -122,24 +115,12 @@ mod tests {
         let mut src = BytesMut::from(&[17, 5, 0, 9, 1][..]);
         assert_eq!(decoder.header(), None);
         assert_eq!(decoder.decode(&mut src), Ok(None));
-        assert_eq!(
-            decoder.header(),
-            Some(Header {
-                modifier1: Modifier1::SPOOL,
-                datasize: 5,
-                modifier2: 9
-            })
-        );
+        assert_eq!(decoder.header(), Some(Header { modifier1: Modifier1::SPOOL, datasize: 5, modifier2: 9 }));
     }
 
     #[test]
     fn what_follows_a_packet_stays() {
-        let mut src = BytesMut::from(
-            &PacketBuilder::new(Modifier1::WSGI)
-                .var(b"K", b"v")
-                .unwrap()
-                .encode()[..],
-        );
+        let mut src = BytesMut::from(&PacketBuilder::new(Modifier1::WSGI).var(b"K", b"v").unwrap().encode()[..]);
         src.extend_from_slice(b"body");
         let packet = Decoder::new().decode(&mut src).unwrap().unwrap();
         assert_eq!(packet.packet().vars.get(b"K"), Some(&b"v"[..]));
@@ -150,10 +131,7 @@ mod tests {
     fn a_malformed_packet_is_refused_for_good() {
         let mut decoder = Decoder::new();
         let mut src = BytesMut::from(&[0, 2, 0, 0, 0, 0][..]);
-        let refused = Err(ParseError {
-            what: Fault::EmptyKey,
-            offset: 4,
-        });
+        let refused = Err(ParseError { what: Fault::EmptyKey, offset: 4 });
         assert_eq!(decoder.decode(&mut src), refused);
         let mut sound = BytesMut::from(&[100, 0, 0, 0][..]);
         assert_eq!(decoder.decode(&mut sound), refused);

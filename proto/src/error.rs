@@ -75,9 +75,7 @@ pub enum EncodeError {
     #[error("uwsgi key is empty; name every var")]
     EmptyKey,
     /// More vars than the header's two length bytes can announce.
-    #[error(
-        "uwsgi vars would take {length} bytes where 65535 are the most; send fewer or shorter vars"
-    )]
+    #[error("uwsgi vars would take {length} bytes where 65535 are the most; send fewer or shorter vars")]
     TooLong {
         /// Length the block would have, in bytes.
         length: usize,
@@ -105,9 +103,7 @@ pub enum HeadError {
         offset: usize,
     },
     /// A header name that is not a token (RFC 9110 §5.6.2).
-    #[error(
-        "header name \"{name}\" is no token at offset {offset}; use letters, digits and hyphens"
-    )]
+    #[error("header name \"{name}\" is no token at offset {offset}; use letters, digits and hyphens")]
     Name {
         /// The name as given.
         name: String,
@@ -133,9 +129,7 @@ pub enum HeadError {
     #[error("header Status is not a header; give the status to start_response")]
     StatusHeader,
     /// A `Content-Length` that is not a decimal number of at most 64 bits.
-    #[error(
-        "header Content-Length \"{value}\" is no decimal number; give the body's length in bytes"
-    )]
+    #[error("header Content-Length \"{value}\" is no decimal number; give the body's length in bytes")]
     ContentLength {
         /// The value as given.
         value: String,

@@ -27,11 +27,7 @@ impl Header {
     #[must_use]
     pub fn parse(input: &[u8]) -> Option<Self> {
         let (_, (modifier1, datasize, modifier2)) = (u8::<_, ()>, le_u16, u8).parse(input).ok()?;
-        Some(Self {
-            modifier1: Modifier1(modifier1),
-            datasize,
-            modifier2,
-        })
+        Some(Self { modifier1: Modifier1(modifier1), datasize, modifier2 })
     }
 
     /// The four bytes that [`Header::parse`] reads.
@@ -54,10 +50,7 @@ impl Header {
     #[must_use]
     pub fn is_http(self) -> bool {
         let [first, rest @ ..] = self.encode();
-        first.is_ascii_uppercase()
-            && rest
-                .iter()
-                .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
+        first.is_ascii_uppercase() && rest.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
     }
 }
 
@@ -69,14 +62,7 @@ mod tests {
     #[test]
     fn datasize_is_little_endian() {
         let header = Header::parse(&[30, 0x34, 0x12, 7]);
-        assert_eq!(
-            header,
-            Some(Header {
-                modifier1: Modifier1(30),
-                datasize: 0x1234,
-                modifier2: 7
-            })
-        );
+        assert_eq!(header, Some(Header { modifier1: Modifier1(30), datasize: 0x1234, modifier2: 7 }));
     }
 
     #[test]
@@ -88,44 +74,24 @@ mod tests {
 
     #[test]
     fn encode_is_the_inverse_of_parse() {
-        for bytes in [
-            [0, 0, 0, 0],
-            [100, 0, 0, 1],
-            [255, 255, 255, 255],
-            [1, 2, 3, 4],
-        ] {
+        for bytes in [[0, 0, 0, 0], [100, 0, 0, 1], [255, 255, 255, 255], [1, 2, 3, 4]] {
             assert_eq!(Header::parse(&bytes).map(Header::encode), Some(bytes));
         }
     }
 
     #[test]
     fn the_longest_packet_has_65539_bytes() {
-        let header = Header {
-            datasize: u16::MAX,
-            ..Header::default()
-        };
+        let header = Header { datasize: u16::MAX, ..Header::default() };
         assert_eq!(header.packet_len(), 65_539);
     }
 
     #[test]
     fn an_http_request_line_is_told_from_a_packet() {
         for line in [b"GET /", b"POST ", b"PUT /", b"DELET", b"OPTIO", b"PRI *"] {
-            assert!(
-                Header::parse(line).is_some_and(Header::is_http),
-                "{}",
-                line.escape_ascii()
-            );
+            assert!(Header::parse(line).is_some_and(Header::is_http), "{}", line.escape_ascii());
         }
-        for packet in [
-            [0, b'E', b'T', b' '],
-            [30, 65, 65, 65],
-            [100, 0, 0, 0],
-            [b'G', 0, 0, 0],
-        ] {
-            assert!(
-                !Header::parse(&packet).is_some_and(Header::is_http),
-                "{packet:?}"
-            );
+        for packet in [[0, b'E', b'T', b' '], [30, 65, 65, 65], [100, 0, 0, 0], [b'G', 0, 0, 0]] {
+            assert!(!Header::parse(&packet).is_some_and(Header::is_http), "{packet:?}");
         }
     }
 }

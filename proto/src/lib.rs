@@ -28,10 +28,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
-)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 extern crate alloc;
 

@@ -139,9 +139,7 @@ mod tests {
 
     #[test]
     fn every_name_is_reached_by_its_number() {
-        let named = (0..=u8::MAX)
-            .filter(|&value| Modifier1(value).name().is_some())
-            .count();
+        let named = (0..=u8::MAX).filter(|&value| Modifier1(value).name().is_some()).count();
         assert_eq!(named, 45);
     }
 

@@ -42,15 +42,10 @@ impl<'a> Packet<'a> {
             return Ok(Parsed::NeedMore { total: None });
         };
         let Some((packet, rest)) = input.split_at_checked(header.packet_len()) else {
-            return Ok(Parsed::NeedMore {
-                total: Some(header.packet_len()),
-            });
+            return Ok(Parsed::NeedMore { total: Some(header.packet_len()) });
         };
         let vars = Vars::parse(packet.get(Header::LEN..).unwrap_or_default())?;
-        Ok(Parsed::Complete {
-            packet: Self { header, vars },
-            rest,
-        })
+        Ok(Parsed::Complete { packet: Self { header, vars }, rest })
     }
 
     /// The bytes that [`Packet::parse`] reads.
@@ -60,10 +55,7 @@ impl<'a> Packet<'a> {
     }
 
     pub(crate) const fn checked(header: Header, block: &'a [u8]) -> Self {
-        Self {
-            header,
-            vars: Vars::checked(block),
-        }
+        Self { header, vars: Vars::checked(block) }
     }
 }
 
@@ -80,10 +72,7 @@ impl PacketBuilder {
     /// A packet without vars and with modifier2 = 0.
     #[must_use]
     pub fn new(modifier1: Modifier1) -> Self {
-        Self {
-            modifier1,
-            ..Self::default()
-        }
+        Self { modifier1, ..Self::default() }
     }
 
     /// Sets modifier2.
@@ -102,14 +91,11 @@ impl PacketBuilder {
         if key.is_empty() {
             return Err(EncodeError::EmptyKey);
         }
-        let length = [self.block.len(), 2, key.len(), 2, value.len()]
-            .into_iter()
-            .fold(0, usize::saturating_add);
+        let length = [self.block.len(), 2, key.len(), 2, value.len()].into_iter().fold(0, usize::saturating_add);
         let too_long = |_| EncodeError::TooLong { length };
         self.datasize = u16::try_from(length).map_err(too_long)?;
         for string in [key, value] {
-            self.block
-                .extend(u16::try_from(string.len()).map_err(too_long)?.to_le_bytes());
+            self.block.extend(u16::try_from(string.len()).map_err(too_long)?.to_le_bytes());
             self.block.extend(string);
         }
         Ok(self)
@@ -118,11 +104,7 @@ impl PacketBuilder {
     /// The packet's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let header = Header {
-            modifier1: self.modifier1,
-            datasize: self.datasize,
-            modifier2: self.modifier2,
-        };
+        let header = Header { modifier1: self.modifier1, datasize: self.datasize, modifier2: self.modifier2 };
         [&header.encode(), self.block.as_slice()].concat()
     }
 }
@@ -136,50 +118,30 @@ mod tests {
 
     #[test]
     fn what_follows_is_left_alone() {
-        let mut bytes = PacketBuilder::new(Modifier1::WSGI)
-            .var(b"K", b"v")
-            .unwrap()
-            .encode();
+        let mut bytes = PacketBuilder::new(Modifier1::WSGI).var(b"K", b"v").unwrap().encode();
         bytes.extend(b"body");
-        let Ok(Parsed::Complete { packet, rest }) = Packet::parse(&bytes) else {
-            panic!("no packet")
-        };
+        let Ok(Parsed::Complete { packet, rest }) = Packet::parse(&bytes) else { panic!("no packet") };
         assert_eq!(packet.vars.get(b"K"), Some(&b"v"[..]));
         assert_eq!(rest, b"body");
     }
 
     #[test]
     fn a_short_input_says_how_much_is_needed() {
-        let bytes = PacketBuilder::new(Modifier1::WSGI)
-            .var(b"K", b"v")
-            .unwrap()
-            .encode();
-        assert_eq!(
-            Packet::parse(&bytes[..3]),
-            Ok(Parsed::NeedMore { total: None })
-        );
-        assert_eq!(
-            Packet::parse(&bytes[..9]),
-            Ok(Parsed::NeedMore { total: Some(10) })
-        );
+        let bytes = PacketBuilder::new(Modifier1::WSGI).var(b"K", b"v").unwrap().encode();
+        assert_eq!(Packet::parse(&bytes[..3]), Ok(Parsed::NeedMore { total: None }));
+        assert_eq!(Packet::parse(&bytes[..9]), Ok(Parsed::NeedMore { total: Some(10) }));
     }
 
     #[test]
     fn a_ping_and_its_answer_are_headers_alone() {
         assert_eq!(PacketBuilder::new(Modifier1::PING).encode(), [100, 0, 0, 0]);
-        assert_eq!(
-            PacketBuilder::new(Modifier1::PING).modifier2(1).encode(),
-            [100, 0, 0, 1]
-        );
+        assert_eq!(PacketBuilder::new(Modifier1::PING).modifier2(1).encode(), [100, 0, 0, 1]);
     }
 
     #[test]
     fn a_block_of_65535_bytes_is_the_longest() {
         let fits = vec![b'v'; Vars::MAX_LEN - 5];
-        let bytes = PacketBuilder::new(Modifier1::WSGI)
-            .var(b"K", &fits)
-            .unwrap()
-            .encode();
+        let bytes = PacketBuilder::new(Modifier1::WSGI).var(b"K", &fits).unwrap().encode();
         assert!(matches!(Packet::parse(&bytes), Ok(Parsed::Complete { .. })));
 
         let exceeds = vec![b'v'; Vars::MAX_LEN - 4];
@@ -189,9 +151,6 @@ mod tests {
 
     #[test]
     fn an_empty_key_is_refused() {
-        assert_eq!(
-            PacketBuilder::new(Modifier1::WSGI).var(b"", b"v"),
-            Err(EncodeError::EmptyKey)
-        );
+        assert_eq!(PacketBuilder::new(Modifier1::WSGI).var(b"", b"v"), Err(EncodeError::EmptyKey));
     }
 }

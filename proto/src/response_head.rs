@@ -36,12 +36,7 @@ impl ResponseHead {
     /// An empty head.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(TYPICAL_LEN),
-            stage: Stage::Empty,
-            code: 0,
-            content_length: None,
-        }
+        Self { bytes: Vec::with_capacity(TYPICAL_LEN), stage: Stage::Empty, code: 0, content_length: None }
     }
 
     /// Forgets everything but the memory.
@@ -104,10 +99,7 @@ impl ResponseHead {
     pub fn finish(&mut self, content_length: Option<u64>) -> &[u8] {
         if self.stage == Stage::Started {
             self.stage = Stage::Finished;
-            self.content_length = self
-                .content_length
-                .or(content_length)
-                .filter(|_| self.allows_body());
+            self.content_length = self.content_length.or(content_length).filter(|_| self.allows_body());
             if let Some(length) = self.content_length {
                 let mut digits = [0; MAX_DIGITS];
                 self.push(&[b"Content-Length: ", decimal(length, &mut digits), b"\r\n"]);
@@ -148,9 +140,7 @@ impl ResponseHead {
     }
 
     fn keep_content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
-        let second = parse_decimal(value).ok_or_else(|| HeadError::ContentLength {
-            value: quoted(value),
-        })?;
+        let second = parse_decimal(value).ok_or_else(|| HeadError::ContentLength { value: quoted(value) })?;
         match self.content_length {
             Some(first) if first != second => {
                 return Err(HeadError::ContentLengths { first, second });
@@ -226,51 +216,32 @@ impl Field {
 /// The code of a status line that is fit to be sent.
 fn check_status(status: &[u8]) -> Result<u16, HeadError> {
     let (digits, reason) = status.split_at_checked(3).unwrap_or_default();
-    let code = parse_decimal(digits)
-        .and_then(|code| u16::try_from(code).ok())
-        .filter(|code| *code >= 200);
+    let code = parse_decimal(digits).and_then(|code| u16::try_from(code).ok()).filter(|code| *code >= 200);
     let (Some(code), [] | [b' ', ..]) = (code, reason) else {
-        return Err(HeadError::StatusCode {
-            status: quoted(status),
-        });
+        return Err(HeadError::StatusCode { status: quoted(status) });
     };
     match first_control(status) {
         None => Ok(code),
-        Some(offset) => Err(HeadError::StatusReason {
-            status: quoted(status),
-            offset,
-        }),
+        Some(offset) => Err(HeadError::StatusReason { status: quoted(status), offset }),
     }
 }
 
 fn check_name(name: &[u8]) -> Result<(), HeadError> {
-    match name
-        .iter()
-        .position(|byte| TOKEN.get(usize::from(*byte)) != Some(&true))
-    {
+    match name.iter().position(|byte| TOKEN.get(usize::from(*byte)) != Some(&true)) {
         None if !name.is_empty() => Ok(()),
-        offset => Err(HeadError::Name {
-            name: quoted(name),
-            offset: offset.unwrap_or_default(),
-        }),
+        offset => Err(HeadError::Name { name: quoted(name), offset: offset.unwrap_or_default() }),
     }
 }
 
 fn check_value(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
     match first_control(value) {
         None => Ok(()),
-        Some(offset) => Err(HeadError::Value {
-            name: quoted(name),
-            offset,
-        }),
+        Some(offset) => Err(HeadError::Value { name: quoted(name), offset }),
     }
 }
 
 /// Which bytes may stand in a token, RFC 9110 §5.6.2.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "done by the compiler, which knows both lengths"
-)]
+#[expect(clippy::indexing_slicing, reason = "done by the compiler, which knows both lengths")]
 static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut rest = TOKEN_BYTES.as_slice();
@@ -288,11 +259,7 @@ const fn is_control(byte: u8) -> bool {
 fn first_control(text: &[u8]) -> Option<usize> {
     // Looking at every byte is what lets the compiler look at many at once.
     let any = text.iter().fold(false, |any, byte| any | is_control(*byte));
-    if any {
-        text.iter().position(|byte| is_control(*byte))
-    } else {
-        None
-    }
+    if any { text.iter().position(|byte| is_control(*byte)) } else { None }
 }
 
 /// Digits and nothing else, at most 64 bits.
@@ -301,11 +268,7 @@ fn parse_decimal(digits: &[u8]) -> Option<u64> {
         let digit = char::from(*byte).to_digit(10)?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     };
-    if digits.is_empty() {
-        None
-    } else {
-        digits.iter().try_fold(0, append)
-    }
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, append) }
 }
 
 fn decimal(mut number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
@@ -323,8 +286,5 @@ fn decimal(mut number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
 
 /// The beginning of `text`, escaped, so that an error cannot carry what it refused.
 fn quoted(text: &[u8]) -> String {
-    text.get(..MAX_QUOTED)
-        .unwrap_or(text)
-        .escape_ascii()
-        .to_string()
+    text.get(..MAX_QUOTED).unwrap_or(text).escape_ascii().to_string()
 }

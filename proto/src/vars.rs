@@ -26,10 +26,7 @@ impl<'a> Vars<'a> {
         let length = block.len();
         if length > Self::MAX_LEN {
             let offset = Header::LEN.saturating_add(Self::MAX_LEN);
-            return Err(ParseError {
-                what: Fault::BlockTooLong { length },
-                offset,
-            });
+            return Err(ParseError { what: Fault::BlockTooLong { length }, offset });
         }
         let mut rest = block;
         while !rest.is_empty() {
@@ -55,10 +52,7 @@ impl<'a> Vars<'a> {
     /// The value of the last var named `key`, the one that wins where a packet names it twice.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&'a [u8]> {
-        self.iter()
-            .filter(|(name, _)| *name == key)
-            .last()
-            .map(|(_, value)| value)
+        self.iter().filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
     /// Whether there is no var at all.
@@ -86,9 +80,7 @@ impl<'a> IntoIterator for Vars<'a> {
 impl fmt::Debug for Vars<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bytes: &[u8]| alloc::format!("{}", bytes.escape_ascii());
-        f.debug_map()
-            .entries(self.iter().map(|(key, value)| (text(key), text(value))))
-            .finish()
+        f.debug_map().entries(self.iter().map(|(key, value)| (text(key), text(value)))).finish()
     }
 }
 
@@ -120,22 +112,14 @@ struct Flaw {
 
 impl Flaw {
     fn within(self, block_len: usize) -> ParseError {
-        let offset = block_len
-            .saturating_sub(self.left)
-            .saturating_add(Header::LEN);
-        ParseError {
-            what: self.what,
-            offset,
-        }
+        let offset = block_len.saturating_sub(self.left).saturating_add(Header::LEN);
+        ParseError { what: self.what, offset }
     }
 }
 
 /// What follows the var at the front of `input`.
 fn after_var(input: &[u8]) -> Result<&[u8], Flaw> {
-    let at = |input: &[u8], what| Flaw {
-        what,
-        left: input.len(),
-    };
+    let at = |input: &[u8], what| Flaw { what, left: input.len() };
     let (rest, key) = string(input).map_err(|short| match short {
         Short::Length { .. } => at(input, Fault::StrayByte),
         Short::Bytes { length, left } => at(input, Fault::KeyOverrun { length, left }),
@@ -162,10 +146,7 @@ fn string(input: &[u8]) -> Result<(&[u8], &[u8]), Short> {
     let Ok((after, length)) = le_u16::<_, ()>(input) else {
         return Err(Short::Length { left: input.len() });
     };
-    take::<_, _, ()>(length)(after).map_err(|_| Short::Bytes {
-        length,
-        left: after.len(),
-    })
+    take::<_, _, ()>(length)(after).map_err(|_| Short::Bytes { length, left: after.len() })
 }
 
 /// The string at the front of a checked block and what follows it.

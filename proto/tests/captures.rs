@@ -17,22 +17,11 @@ struct Stock<'a> {
     path: &'a [u8],
 }
 
-const GET: Stock<'_> = Stock {
-    query: "",
-    method: "GET",
-    content_type: "",
-    content_length: "",
-    uri: b"",
-    path: b"",
-};
+const GET: Stock<'_> = Stock { query: "", method: "GET", content_type: "", content_length: "", uri: b"", path: b"" };
 
 impl<'a> Stock<'a> {
     fn get(uri: &'a str) -> Self {
-        Self {
-            uri: uri.as_bytes(),
-            path: uri.as_bytes(),
-            ..GET
-        }
+        Self { uri: uri.as_bytes(), path: uri.as_bytes(), ..GET }
     }
 
     /// All vars in nginx's order; the ports, new in each capture, are left empty.
@@ -64,15 +53,9 @@ fn assert_capture(capture: &[u8], modifier1: Modifier1, vars: &[Var<'_>], body: 
     };
     assert_eq!(packet.header.modifier1, modifier1);
     assert_eq!(packet.header.modifier2, 0);
-    assert_eq!(
-        usize::from(packet.header.datasize),
-        packet.vars.as_bytes().len()
-    );
+    assert_eq!(usize::from(packet.header.datasize), packet.vars.as_bytes().len());
     let sent: Vec<_> = packet.vars.iter().map(without_port).collect();
-    let expected: Vec<_> = vars
-        .iter()
-        .map(|(key, value)| (key.as_bytes(), *value))
-        .collect();
+    let expected: Vec<_> = vars.iter().map(|(key, value)| (key.as_bytes(), *value)).collect();
     assert_eq!(sent, expected, "{:?}", packet.vars);
     assert_eq!(rest, body);
     assert_eq!([&packet.encode(), rest].concat(), capture);
@@ -93,29 +76,15 @@ fn assert_wsgi(capture: &[u8], vars: &[Var<'_>], body: &[u8]) {
 
 #[test]
 fn a_browsers_get() {
-    let request = Stock {
-        query: "sort=name&page=2",
-        uri: b"/items/7?sort=name&page=2",
-        path: b"/items/7",
-        ..GET
-    };
+    let request = Stock { query: "sort=name&page=2", uri: b"/items/7?sort=name&page=2", path: b"/items/7", ..GET };
     let vars = request.followed_by(&[
-        (
-            "HTTP_USER_AGENT",
-            b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-        ),
-        (
-            "HTTP_ACCEPT",
-            b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        ),
+        ("HTTP_USER_AGENT", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        ("HTTP_ACCEPT", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
         ("HTTP_ACCEPT_LANGUAGE", b"en-GB,en;q=0.5"),
         ("HTTP_ACCEPT_ENCODING", b"gzip, deflate, br"),
         ("HTTP_CONNECTION", b"keep-alive"),
         ("HTTP_REFERER", b"http://shop.example/"),
-        (
-            "HTTP_COOKIE",
-            b"sessionid=38afes7a8; csrftoken=u32t4o3tb3gg43",
-        ),
+        ("HTTP_COOKIE", b"sessionid=38afes7a8; csrftoken=u32t4o3tb3gg43"),
         ("HTTP_UPGRADE_INSECURE_REQUESTS", b"1"),
         ("HTTP_CACHE_CONTROL", b"max-age=0"),
         ("HTTP_X_FORWARDED_FOR", b"192.0.2.7"),
@@ -127,44 +96,23 @@ fn a_browsers_get() {
 #[test]
 fn a_form_and_its_body() {
     const TYPE: &str = "application/x-www-form-urlencoded";
-    let request = Stock {
-        method: "POST",
-        content_type: TYPE,
-        content_length: "27",
-        ..Stock::get("/login")
-    };
-    let headers: [Var<'_>; 2] = [
-        ("HTTP_CONTENT_TYPE", TYPE.as_bytes()),
-        ("HTTP_CONTENT_LENGTH", b"27"),
-    ];
+    let request = Stock { method: "POST", content_type: TYPE, content_length: "27", ..Stock::get("/login") };
+    let headers: [Var<'_>; 2] = [("HTTP_CONTENT_TYPE", TYPE.as_bytes()), ("HTTP_CONTENT_LENGTH", b"27")];
     let body = b"name=ada&word=a%20b&again=1";
-    assert_wsgi(
-        include_bytes!("captures/form.bin"),
-        &request.followed_by(&headers),
-        body,
-    );
+    assert_wsgi(include_bytes!("captures/form.bin"), &request.followed_by(&headers), body);
 }
 
 #[test]
 fn a_chunked_upload_arrives_with_its_length() {
-    let request = Stock {
-        method: "PUT",
-        content_length: "12",
-        ..Stock::get("/upload")
-    };
+    let request = Stock { method: "PUT", content_length: "12", ..Stock::get("/upload") };
     let vars = request.followed_by(&[("HTTP_TRANSFER_ENCODING", b"chunked")]);
-    assert_wsgi(
-        include_bytes!("captures/chunked.bin"),
-        &vars,
-        b"first second",
-    );
+    assert_wsgi(include_bytes!("captures/chunked.bin"), &vars, b"first second");
 }
 
 #[test]
 fn long_headers_need_both_length_bytes() {
     let (long, longer) = ([b'a'; 255], [b'b'; 8000]);
-    let vars =
-        Stock::get("/long").followed_by(&[("HTTP_X_LONG", &long), ("HTTP_X_LONGER", &longer)]);
+    let vars = Stock::get("/long").followed_by(&[("HTTP_X_LONG", &long), ("HTTP_X_LONGER", &longer)]);
     assert_wsgi(include_bytes!("captures/long_headers.bin"), &vars, b"");
 }
 
@@ -208,13 +156,8 @@ fn a_block_of_65535_bytes_is_whole() {
     assert_eq!(capture.len(), 4 + 65_535);
     let fill = [b'f'; 9000];
     let names: Vec<_> = (0..7).map(|n| format!("HTTP_X_FILL_{n}")).collect();
-    let mut more: Vec<Var<'_>> = names
-        .iter()
-        .map(|name| (name.as_str(), &fill[..]))
-        .collect();
-    let Ok(Parsed::Complete { packet, .. }) = Packet::parse(capture) else {
-        panic!("no packet")
-    };
+    let mut more: Vec<Var<'_>> = names.iter().map(|name| (name.as_str(), &fill[..])).collect();
+    let Ok(Parsed::Complete { packet, .. }) = Packet::parse(capture) else { panic!("no packet") };
     let last = vec![b'l'; packet.vars.get(b"HTTP_X_LAST").unwrap().len()];
     more.push(("HTTP_X_LAST", &last));
     assert_wsgi(capture, &Stock::get("/ceiling").followed_by(&more), b"");
@@ -235,17 +178,8 @@ fn a_location_without_params_sends_no_vars() {
 #[test]
 fn bytes_appended_by_uwsgi_string_are_refused() {
     let refused = Packet::parse(include_bytes!("captures/refused/uwsgi_string.bin"));
-    let what = Fault::KeyOverrun {
-        length: u16::from_le_bytes(*b"ta"),
-        left: 2,
-    };
-    assert_eq!(
-        refused,
-        Err(ParseError {
-            what,
-            offset: 4 + b"..KEY..value".len()
-        })
-    );
+    let what = Fault::KeyOverrun { length: u16::from_le_bytes(*b"ta"), left: 2 };
+    assert_eq!(refused, Err(ParseError { what, offset: 4 + b"..KEY..value".len() }));
 }
 
 #[test]
@@ -253,15 +187,6 @@ fn a_param_name_of_300_bytes_arrives_with_a_wrong_length_and_is_refused() {
     let refused = Packet::parse(include_bytes!("captures/refused/long_name.bin"));
     let kept = 300 % 256;
     let left = 300 - kept - b"NN".len() + b"..value".len();
-    let what = Fault::ValueOverrun {
-        length: u16::from_le_bytes(*b"NN"),
-        left,
-    };
-    assert_eq!(
-        refused,
-        Err(ParseError {
-            what,
-            offset: 4 + 2 + kept
-        })
-    );
+    let what = Fault::ValueOverrun { length: u16::from_le_bytes(*b"NN"), left };
+    assert_eq!(refused, Err(ParseError { what, offset: 4 + 2 + kept }));
 }

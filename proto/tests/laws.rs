@@ -35,8 +35,7 @@ type Outcome = (Vec<Vec<u8>>, Result<Vec<u8>, ParseError>);
 fn decode_in_pieces(input: &[u8], cuts: &[usize]) -> Outcome {
     let mut ends: Vec<_> = cuts.iter().copied().chain([input.len()]).collect();
     ends.sort_unstable();
-    let (mut decoder, mut src, mut packets, mut at) =
-        (Decoder::new(), BytesMut::new(), Vec::new(), 0);
+    let (mut decoder, mut src, mut packets, mut at) = (Decoder::new(), BytesMut::new(), Vec::new(), 0);
     for end in ends {
         src.extend_from_slice(&input[at..end]);
         at = end;
@@ -46,10 +45,7 @@ fn decode_in_pieces(input: &[u8], cuts: &[usize]) -> Outcome {
                 Ok(None) => break,
                 Err(error) => return (packets, Err(error)),
             }
-            assert!(
-                packets.len() <= input.len() / Header::LEN,
-                "packets out of nothing"
-            );
+            assert!(packets.len() <= input.len() / Header::LEN, "packets out of nothing");
         }
     }
     (packets, Ok(src.to_vec()))
