@@ -1,0 +1,79 @@
+//! The command line: flags as typed, one file for each subcommand.
+
+mod serve;
+mod settings;
+
+use std::{
+    io::{self, Write},
+    panic::{self, AssertUnwindSafe},
+};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::python::Door;
+
+/// Serves WSGI applications to nginx's `uwsgi_pass`.
+#[derive(Debug, Parser)]
+#[command(name = "rusgi", bin_name = "rusgi", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve an application
+    Serve(Box<serve::Args>),
+}
+
+/// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
+///
+/// The processes it forks end in here; it returns in the one that called it only.
+///
+/// | code | meaning |
+/// |---|---|
+/// | 0 | stopped as asked |
+/// | 1 | the system refused something: an address, a process |
+/// | 3 | the application could not be loaded |
+/// | 4 | workers died again and again before one was ready |
+/// | 70 | a bug in rusgi (`EX_SOFTWARE`) |
+/// | 78 | the command line or a setting is wrong (`EX_CONFIG`) |
+pub fn run(door: Door, argv: Vec<String>) -> u8 {
+    guarded(|| parse_and_run(door, argv))
+}
+
+/// Runs `work`; a panic in it is an exit code, and its text is in the log, where logging's hook has put it.
+fn guarded(work: impl FnOnce() -> u8) -> u8 {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(BUG)
+}
+
+fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
+    let matches = match CommandLine::command().try_get_matches_from(argv) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error),
+    };
+    match CommandLine::from_arg_matches(&matches) {
+        Ok(CommandLine { command: Command::Serve(args) }) => {
+            let sources = matches.subcommand_matches("serve");
+            serve::run(door, &args, sources)
+        }
+        Err(error) => explain(&error),
+    }
+}
+
+/// Help and version are answers; everything else is a mistake.
+fn explain(error: &clap::Error) -> u8 {
+    // Without a terminal or a reader there is nobody to tell.
+    let _unreadable = error.print();
+    if error.use_stderr() { MISCONFIGURED } else { 0 }
+}
+
+/// Writes to standard error before there is a log.
+fn complain(line: &str) {
+    let _unreadable = io::stderr().write_all(format!("rusgi: {line}\n").as_bytes());
+}
+
+/// A bug of ours: `EX_SOFTWARE` of sysexits.h.
+const BUG: u8 = 70;
+/// A setting is wrong: `EX_CONFIG` of sysexits.h, which systemd's `RestartPreventExitStatus` can name.
+const MISCONFIGURED: u8 = 78;

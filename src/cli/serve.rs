@@ -1,0 +1,169 @@
+//! `rusgi serve`: serve an application until told to stop.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, builder::BoolishValueParser};
+use tracing::error;
+
+use crate::{
+    cli::{MISCONFIGURED, complain, settings},
+    config::Config,
+    forkserver::{self, process},
+    observe::logging::{self, Process},
+    python::{self, Door},
+    supervisor::{self, Birth, Ended, Fork},
+};
+
+/// The options of `rusgi serve`, as typed.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Serve an application",
+    long_about = "Serve a WSGI application to nginx's uwsgi_pass.\n\n\
+        SIGTERM and SIGINT stop it gracefully, a second one and SIGQUIT at once.\n\
+        Durations are seconds (25) or carry a unit (500ms, 25s, 2m); sizes are bytes or carry a unit (256k, 10m)."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) app: AppArgs,
+    #[command(flatten)]
+    pub(super) listen: ListenArgs,
+    #[command(flatten)]
+    pub(super) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// What to load.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Application")]
+pub(super) struct AppArgs {
+    /// MODULE[:CALLABLE], or a .py or .wsgi file in place of the module [default callable: application]
+    ///
+    /// `CALLABLE()` calls a factory without arguments. A file is looked up in --chdir.
+    #[arg(help_heading = "Argument")]
+    pub(super) target: String,
+    /// Directory to enter before anything is imported [default: where rusgi is started]
+    #[arg(long, env = "RUSGI_CHDIR", value_name = "DIR")]
+    pub(super) chdir: Option<PathBuf>,
+    /// Directory to import from, before all others; may be repeated [default: none]
+    ///
+    /// Relative to --chdir. In the environment variable a colon separates directories.
+    #[arg(long, env = "RUSGI_PYTHONPATH", value_name = "DIR", value_delimiter = ':')]
+    pub(super) pythonpath: Vec<PathBuf>,
+    /// Virtual environment to import packages from [default: the one rusgi is started in]
+    #[arg(long, env = "RUSGI_VIRTUALENV", value_name = "DIR")]
+    pub(super) virtualenv: Option<PathBuf>,
+    /// Load the application once, before the workers are forked [default: each worker loads it]
+    ///
+    /// Shares memory between workers. Threads and connections that the application opens while it is
+    /// imported do not survive the fork.
+    #[arg(long, env = "RUSGI_PRELOAD", value_parser = BoolishValueParser::new())]
+    pub(super) preload: bool,
+}
+
+/// What to listen on.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sockets")]
+pub(super) struct ListenArgs {
+    /// unix:PATH, /absolute/path, HOST:PORT or :PORT (loopback); may be repeated
+    ///
+    /// In the environment variable a comma separates addresses. A dead socket at PATH is replaced, a live one never.
+    #[arg(long, env = "RUSGI_SOCKET", value_name = "ADDR", value_delimiter = ',', default_value = "127.0.0.1:3031")]
+    pub(super) socket: Vec<String>,
+    /// Octal permissions of a Unix socket's file
+    #[arg(long, env = "RUSGI_SOCKET_MODE", value_name = "MODE", default_value = "660")]
+    pub(super) socket_mode: String,
+    /// USER, USER:GROUP or :GROUP that owns a Unix socket's file [default: whoever runs rusgi]
+    #[arg(long, env = "RUSGI_SOCKET_OWNER", value_name = "OWNER")]
+    pub(super) socket_owner: Option<String>,
+    /// Connections that may wait in the listen queue [default: net.core.somaxconn, at most 4096]
+    #[arg(long, env = "RUSGI_BACKLOG", value_name = "N", allow_hyphen_values = true)]
+    pub(super) backlog: Option<String>,
+}
+
+/// Who serves.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Processes")]
+pub(super) struct WorkerArgs {
+    /// Worker processes [default: the CPUs that affinity and cgroup allow]
+    #[arg(long, env = "RUSGI_WORKERS", value_name = "N", allow_hyphen_values = true)]
+    pub(super) workers: Option<String>,
+    /// Python threads in each worker
+    #[arg(long, env = "RUSGI_THREADS", value_name = "N", default_value = "1", allow_hyphen_values = true)]
+    pub(super) threads: String,
+    /// How long requests in flight may take to finish once rusgi is stopped
+    #[arg(long, env = "RUSGI_STOP_TIMEOUT", value_name = "TIME", default_value = "25s", allow_hyphen_values = true)]
+    pub(super) stop_timeout: String,
+}
+
+/// What a peer may take.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct LimitArgs {
+    /// Bytes of a request body that are gathered before a Python thread is taken
+    #[arg(long, env = "RUSGI_BODY_BUFFER", value_name = "SIZE", default_value = "256k", allow_hyphen_values = true)]
+    pub(super) body_buffer: String,
+    /// How long a request body may pause before the request is answered with 408
+    #[arg(long, env = "RUSGI_BODY_TIMEOUT", value_name = "TIME", default_value = "30s", allow_hyphen_values = true)]
+    pub(super) body_timeout: String,
+    /// How long a request's head may take to arrive before it is answered with 408
+    #[arg(long, env = "RUSGI_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", allow_hyphen_values = true)]
+    pub(super) head_timeout: String,
+    /// How long a peer may take nothing of a response before the connection is closed
+    #[arg(long, env = "RUSGI_WRITE_TIMEOUT", value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
+    pub(super) write_timeout: String,
+}
+
+/// What to log.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct LogArgs {
+    /// Least important level that is logged: error, warn, info or debug
+    #[arg(long, env = "RUSGI_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub(super) log_level: String,
+    /// text for people, json for one object to a line; both go to standard error
+    #[arg(long, env = "RUSGI_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: String,
+}
+
+/// Serves as `args` say; `sources` knows which of them came from the environment.
+pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
+    let config = match settings::check(args, sources) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| complain(&problem.to_string()));
+            return MISCONFIGURED;
+        }
+    };
+    logging::start(config.log);
+    logging::set_process(Process::Supervisor);
+    if let Err(refusal) = process::keep_children() {
+        error!("children cannot be waited for ({refusal}); start rusgi from another parent");
+        return supervisor::Exit::Refused.code();
+    }
+    supervise(door, &config)
+}
+
+/// Returns in the supervisor, in every forkserver and in every worker; each has its own exit code.
+fn supervise(door: Door, config: &Config) -> u8 {
+    match supervisor::run(config, &mut || fork(door)) {
+        Ended::Exit(exit) => exit.code(),
+        Ended::Forkserver(Birth { generation, listeners, channel }) => {
+            logging::set_process(Process::Forkserver(generation));
+            process::end(super::guarded(|| forkserver::run(door, config, listeners, channel)))
+        }
+    }
+}
+
+/// An interpreter that is there already has to be told of the fork.
+fn fork(door: Door) -> std::io::Result<Fork> {
+    match door {
+        Door::Embedded => Ok(process::fork()?.map_or(Fork::Child, Fork::Parent)),
+        Door::Extension => Ok(match python::fork()? {
+            python::Fork::Parent(pid) => Fork::Parent(pid),
+            python::Fork::Child => Fork::Child,
+        }),
+    }
+}

@@ -1,0 +1,231 @@
+//! From flags as typed to settings as meant; everything that is wrong is found in one go.
+
+use std::{
+    fmt::Display,
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{ArgMatches, parser::ValueSource};
+
+use crate::{
+    cli::serve::{AppArgs, Args, LimitArgs, ListenArgs, LogArgs, WorkerArgs},
+    config::{
+        Address, App, Config, Limits, Listen, Log, Problem, Target, Workers, machine, owner,
+        quantity::{parse_count, parse_duration, parse_size},
+    },
+};
+
+/// Checks `args`; `sources` tells which came from the environment.
+///
+/// # Errors
+/// Everything that is wrong, each thing named as the operator spelled it.
+pub(super) fn check(args: &Args, sources: Option<&ArgMatches>) -> Result<Config, Vec<Problem>> {
+    let mut found = Found { sources, problems: Vec::new() };
+    // Every part is checked before the first one that is missing ends the conversion.
+    let (app, listen) = (app(&args.app, &mut found), listen(&args.listen, &mut found));
+    let (workers, limits) = (workers(&args.workers, &mut found), limits(&args.limits, &mut found));
+    let log = log(&args.log, &mut found);
+    let whole = app.zip(listen).zip(workers.zip(limits)).zip(log);
+    let config = whole.map(|(((app, listen), (workers, limits)), log)| Config { app, listen, workers, limits, log });
+    config.ok_or(found.problems)
+}
+
+/// What is wrong so far.
+struct Found<'a> {
+    sources: Option<&'a ArgMatches>,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    /// The value, or nothing and a problem with the option `id`.
+    fn take<T, E: Display>(&mut self, id: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|fault| self.problems.push(Problem::new(self.spelled(id), fault))).ok()
+    }
+
+    /// The option as it was given: a flag, or an environment variable.
+    fn spelled(&self, id: &str) -> String {
+        match self.sources.and_then(|sources| sources.value_source(id)) {
+            Some(ValueSource::EnvVariable) => format!("RUSGI_{}", id.to_ascii_uppercase()),
+            _ if id == "target" => "TARGET".to_owned(),
+            _ => format!("--{}", id.replace('_', "-")),
+        }
+    }
+
+    fn duration(&mut self, id: &str, text: &str) -> Option<Duration> {
+        self.take(id, parse_duration(text))
+    }
+
+    /// A directory that is there, made absolute from `base`.
+    fn directory(&mut self, id: &str, base: &Path, path: &Path) -> Option<PathBuf> {
+        let path = base.join(path);
+        let fault = || format!("{} is not a directory: create it, or correct the path", path.display());
+        let checked = if path.is_dir() { Ok(()) } else { Err(fault()) };
+        self.take(id, checked).map(|()| path)
+    }
+}
+
+fn app(args: &AppArgs, found: &mut Found<'_>) -> Option<App> {
+    let here =
+        path::absolute(".").map_err(|error| format!("the working directory cannot be read ({error}): enter another"));
+    let here = found.take("chdir", here)?;
+    let chdir = args.chdir.as_ref().map(|directory| found.directory("chdir", &here, directory));
+    // Relative paths mean what they would if one had changed to the directory by hand.
+    let base = chdir.clone().flatten().unwrap_or(here);
+    let target = found.take("target", args.target.parse()).map(|target: Target| target.found_in(&base));
+    let pythonpath: Vec<_> = args.pythonpath.iter().map(|entry| entry_of(entry, &base, found)).collect();
+    let virtualenv = args.virtualenv.as_ref().map(|directory| found.directory("virtualenv", &base, directory));
+    Some(App {
+        target: target?,
+        chdir: chdir.map_or(Some(None), |chdir| chdir.map(Some))?,
+        pythonpath: pythonpath.into_iter().collect::<Option<_>>()?,
+        virtualenv: virtualenv.map_or(Some(None), |virtualenv| virtualenv.map(Some))?,
+        preload: args.preload,
+    })
+}
+
+/// Python imports from archives too, so an entry only has to exist.
+fn entry_of(entry: &Path, base: &Path, found: &mut Found<'_>) -> Option<PathBuf> {
+    let entry = base.join(entry);
+    let fault = || format!("{} does not exist: create it, or correct the path", entry.display());
+    let checked = if entry.exists() { Ok(()) } else { Err(fault()) };
+    found.take("pythonpath", checked).map(|()| entry)
+}
+
+fn listen(args: &ListenArgs, found: &mut Found<'_>) -> Option<Listen> {
+    let addresses: Vec<_> = args.socket.iter().map(|text| found.take("socket", text.parse::<Address>())).collect();
+    let socket_mode = found.take("socket_mode", owner::parse_mode(&args.socket_mode));
+    let socket_owner = args.socket_owner.as_ref().map(|text| found.take("socket_owner", text.parse()));
+    let backlog = match &args.backlog {
+        Some(text) => {
+            found.take("backlog", parse_count(text, 1..=LONGEST_QUEUE)).and_then(|count| count.try_into().ok())
+        }
+        None => Some(machine::somaxconn().min(DEFAULT_QUEUE)),
+    };
+    Some(Listen {
+        addresses: addresses.into_iter().collect::<Option<_>>()?,
+        socket_mode: socket_mode?,
+        socket_owner: socket_owner.map_or(Some(None), |owner| owner.map(Some))?,
+        backlog: backlog?,
+    })
+}
+
+fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
+    let count = match &args.workers {
+        Some(text) => found.take("workers", parse_count(text, 1..=MOST_WORKERS)),
+        None => Some(machine::cpus().min(MOST_WORKERS)),
+    };
+    let threads = found.take("threads", parse_count(&args.threads, 1..=MOST_THREADS));
+    let stop_timeout = found.duration("stop_timeout", &args.stop_timeout);
+    Some(Workers { count: count?, threads: threads?, stop_timeout: stop_timeout? })
+}
+
+fn limits(args: &LimitArgs, found: &mut Found<'_>) -> Option<Limits> {
+    let body_buffer = found.take("body_buffer", parse_size(&args.body_buffer));
+    let body_timeout = found.duration("body_timeout", &args.body_timeout);
+    let head_timeout = found.duration("head_timeout", &args.head_timeout);
+    let write_timeout = found.duration("write_timeout", &args.write_timeout);
+    Some(Limits {
+        body_buffer: body_buffer?,
+        body_timeout: body_timeout?,
+        head_timeout: head_timeout?,
+        write_timeout: write_timeout?,
+    })
+}
+
+fn log(args: &LogArgs, found: &mut Found<'_>) -> Option<Log> {
+    let level = found.take("log_level", args.log_level.parse());
+    let format = found.take("log_format", args.log_format.parse());
+    Some(Log { level: level?, format: format? })
+}
+
+const MOST_WORKERS: usize = 1024;
+const MOST_THREADS: usize = 1024;
+const DEFAULT_QUEUE: i32 = 4096;
+const LONGEST_QUEUE: usize = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::{
+        cli::{Command, CommandLine},
+        config::{Format, Level, Owner},
+    };
+
+    fn checked(arguments: &[&str]) -> Result<Config, Vec<String>> {
+        let argv = ["rusgi", "serve"].into_iter().chain(arguments.iter().copied());
+        let matches = CommandLine::command().try_get_matches_from(argv).unwrap();
+        let CommandLine { command: Command::Serve(args) } = CommandLine::from_arg_matches(&matches).unwrap();
+        let config = check(&args, matches.subcommand_matches("serve"));
+        config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_target_alone_gets_the_defaults() {
+        let config = checked(&["app"]).unwrap();
+        assert_eq!(config.app.target.to_string(), "app:application");
+        assert_eq!((config.app.chdir, config.app.virtualenv, config.app.preload), (None, None, false));
+        assert_eq!(config.listen.addresses, ["127.0.0.1:3031".parse().unwrap()]);
+        assert_eq!((config.listen.socket_mode, config.listen.socket_owner), (0o660, None));
+        assert!((1..=4096).contains(&config.listen.backlog));
+        assert!(config.workers.count >= 1);
+        assert_eq!((config.workers.threads, config.workers.stop_timeout), (1, Duration::from_secs(25)));
+        let limits = (config.limits.body_buffer, config.limits.body_timeout.as_secs());
+        assert_eq!(limits, (262_144, 30));
+        let timeouts = (config.limits.head_timeout.as_secs(), config.limits.write_timeout.as_secs());
+        assert_eq!(timeouts, (10, 60));
+        assert_eq!(config.log, Log { level: Level::Info, format: Format::Text });
+    }
+
+    #[test]
+    fn every_option_reaches_its_setting() {
+        let config = checked(&[
+            "app.py:make()",
+            "--chdir=/usr",
+            "--pythonpath=lib",
+            "--pythonpath=/etc",
+            "--virtualenv=share",
+            "--preload",
+            "--socket=unix:/run/x.sock",
+            "--socket=:99",
+            "--socket-mode=666",
+            "--socket-owner=0:0",
+            "--backlog=64",
+            "--workers=3",
+            "--threads=4",
+            "--stop-timeout=1m",
+            "--log-format=json",
+        ])
+        .unwrap();
+        assert_eq!(config.app.target.to_string(), "/usr/app.py:make()");
+        assert_eq!(config.app.pythonpath, [PathBuf::from("/usr/lib"), PathBuf::from("/etc")]);
+        assert_eq!(config.app.virtualenv, Some(PathBuf::from("/usr/share")));
+        assert!(config.app.preload);
+        assert_eq!(config.listen.addresses.len(), 2);
+        assert_eq!((config.listen.socket_mode, config.listen.backlog), (0o666, 64));
+        assert_eq!(config.listen.socket_owner, Some(Owner { user: Some(0), group: Some(0) }));
+        assert_eq!((config.workers.count, config.workers.threads), (3, 4));
+        assert_eq!(config.workers.stop_timeout, Duration::from_secs(60));
+        assert_eq!(config.log.format, Format::Json);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let problems = checked(&["a b", "--workers=0", "--socket=nowhere", "--chdir=/nowhere", "--log-level=loud"]);
+        let problems = problems.unwrap_err();
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        let begins = |word: &str| problems.iter().any(|problem| problem.starts_with(word));
+        for word in
+            ["TARGET: `a b`", "--workers: `0`", "--socket: `nowhere`", "--chdir: /nowhere", "--log-level: `loud`"]
+        {
+            assert!(begins(word), "{word} in {problems:?}");
+        }
+    }
+}

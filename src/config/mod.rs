@@ -1,0 +1,86 @@
+//! Settings as meant: checked once, immutable, one small struct for each part that consumes them.
+//!
+//! How an option is spelled belongs to [`crate::cli`]; what its value may be, and what it stands for, is decided here.
+
+pub mod address;
+pub mod log;
+pub mod machine;
+pub mod owner;
+pub mod problem;
+pub mod quantity;
+pub mod target;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use address::Address;
+pub use log::{Format, Level, Log};
+pub use owner::Owner;
+pub use problem::Problem;
+pub use target::{Callable, Target};
+
+/// Everything one `rusgi serve` runs by. Nothing below the process model sees the whole of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What to load, and where.
+    pub app: App,
+    /// What to listen on.
+    pub listen: Listen,
+    /// How many processes and threads serve, and how they stop.
+    pub workers: Workers,
+    /// How much of what a peer may take.
+    pub limits: Limits,
+    /// What operators read.
+    pub log: Log,
+}
+
+/// The application and the Python it runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Where the WSGI callable is found.
+    pub target: Target,
+    /// The directory to change to before anything is imported; absolute. `None` keeps the one rusgi was started in.
+    pub chdir: Option<PathBuf>,
+    /// Directories put in front of `sys.path`, first one first; absolute.
+    pub pythonpath: Vec<PathBuf>,
+    /// The virtual environment whose packages are importable; absolute.
+    pub virtualenv: Option<PathBuf>,
+    /// Whether the application is loaded once, before the workers are forked, rather than by each of them.
+    pub preload: bool,
+}
+
+/// The sockets nginx connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where to listen; at least one.
+    pub addresses: Vec<Address>,
+    /// Permission bits of a Unix socket's file.
+    pub socket_mode: u32,
+    /// Who owns a Unix socket's file, when that is not to be whoever runs rusgi.
+    pub socket_owner: Option<Owner>,
+    /// Connections that may wait in the listen queue; the kernel cuts it to `net.core.somaxconn`.
+    pub backlog: i32,
+}
+
+/// The worker processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// Worker processes; at least 1.
+    pub count: usize,
+    /// Python threads (desks) in each worker; at least 1.
+    pub threads: usize,
+    /// How long requests in flight may take to finish once rusgi was asked to stop.
+    pub stop_timeout: Duration,
+}
+
+/// What one connection may take, in memory and in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body that are gathered before a desk is taken; the rest streams to the application.
+    pub body_buffer: usize,
+    /// How long a request body that has begun may pause.
+    pub body_timeout: Duration,
+    /// How long a packet's header and vars may take to arrive.
+    pub head_timeout: Duration,
+    /// How long a peer may take nothing of a response that is waiting for it.
+    pub write_timeout: Duration,
+}
