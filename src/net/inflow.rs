@@ -1,0 +1,288 @@
+//! What has been read of one request, and how much of it still lies in the socket.
+
+use std::{io, mem, os::fd::BorrowedFd};
+
+use rusgi_proto::{Header, Modifier1, Packet, Parsed, Vars};
+use rustix::{
+    io::{Errno, retry_on_intr},
+    net::{RecvFlags, recv},
+};
+
+use crate::{
+    net::refusal::Refusal,
+    request::{Framing, Request},
+};
+
+/// How much of a head is looked at before its length is known: nearly every packet, and small forms with it.
+const WINDOW: usize = 16 * 1024;
+
+/// A buffer larger than this is given back after the request that needed it.
+const KEPT: usize = 128 * 1024;
+
+/// The bytes of one request.
+///
+/// A backend that dies with request bytes unread makes the kernel reset the peer, also on a Unix socket, so that nginx
+/// sees a broken response instead of a short one. Therefore the last byte of a request is looked at but never taken
+/// before the response is out: `consumed` stays below `seen` once `seen` has reached the end.
+#[derive(Debug)]
+pub struct Inflow {
+    buffer: Vec<u8>,
+    /// Bytes of the request at the front of `buffer`.
+    filled: usize,
+    /// Length of the packet; 0 until it is complete and has been parsed.
+    head: usize,
+    framing: Framing,
+    /// Bytes of the request that have been seen, buffered or given to the application.
+    seen: u64,
+    /// Bytes that have been taken out of the socket.
+    consumed: u64,
+    /// Bytes of the body that the application has read.
+    read: u64,
+}
+
+/// What a non-blocking read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// This many new bytes; 0 when nothing more is wanted.
+    Some(usize),
+    /// Nothing for now.
+    Blocked,
+    /// The peer has closed its side.
+    End,
+}
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Not a whole packet yet.
+    Incomplete,
+    /// A request's packet; its body may follow.
+    Request,
+    /// uwsgi's ping (modifier1 100).
+    Ping,
+}
+
+impl Inflow {
+    /// An inflow that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { buffer: vec![0; WINDOW], filled: 0, head: 0, framing: Framing::default(), seen: 0, consumed: 0, read: 0 }
+    }
+
+    /// An inflow that the lobby has begun: `bytes` have been seen, all but the last `pending` have left the socket.
+    #[must_use]
+    pub fn begun(bytes: Vec<u8>, pending: usize) -> Self {
+        let filled = bytes.len();
+        let seen = filled as u64;
+        let consumed = seen.saturating_sub(pending as u64);
+        Self { buffer: bytes, filled, seen, consumed, ..Self::new() }
+    }
+
+    /// Forgets the last request.
+    pub fn clear(&mut self) {
+        let mut buffer = mem::take(&mut self.buffer);
+        if buffer.len() > KEPT {
+            buffer = vec![0; WINDOW];
+        }
+        *self = Self { buffer, filled: 0, head: 0, framing: Framing::default(), seen: 0, consumed: 0, read: 0 };
+    }
+
+    /// Looks at what has arrived of the head.
+    ///
+    /// # Errors
+    /// Whatever `recv(2)` says, but for `EAGAIN`.
+    pub fn peek(&mut self, socket: BorrowedFd<'_>) -> io::Result<Pull> {
+        loop {
+            let arrived = match receive(socket, &mut self.buffer, RecvFlags::PEEK)? {
+                Pull::Some(count) => count,
+                other => return Ok(other),
+            };
+            let new = arrived.saturating_sub(self.filled);
+            (self.filled, self.seen) = (arrived, arrived as u64);
+            let wanted = Header::parse(self.seen_bytes()).map_or(0, |header| header.packet_len());
+            if arrived < self.buffer.len() || wanted <= self.buffer.len() {
+                return Ok(if new == 0 { Pull::Blocked } else { Pull::Some(new) });
+            }
+            self.buffer.resize(wanted, 0);
+        }
+    }
+
+    /// Parses the head as far as it has been seen.
+    ///
+    /// # Errors
+    /// The refusal that the peer is owed when this is no request that rusgi serves.
+    pub fn parse(&mut self) -> Result<Head, Refusal> {
+        if self.head > 0 {
+            return Ok(Head::Request);
+        }
+        Refusal::of_first_bytes(self.seen_bytes())?;
+        let Parsed::Complete { packet, .. } = Packet::parse(self.seen_bytes())? else {
+            return Ok(Head::Incomplete);
+        };
+        if packet.header.modifier1 == Modifier1::PING {
+            return Ok(Head::Ping);
+        }
+        let (framing, head) = (Framing::new(&packet)?, packet.header.packet_len());
+        (self.framing, self.head) = (framing, head);
+        // What lies beyond the request is no part of it: drained, never read.
+        self.seen = self.seen.min(self.total());
+        self.filled = usize::try_from(self.seen).unwrap_or(self.filled).min(self.filled);
+        Ok(Head::Request)
+    }
+
+    /// The request, once its head has been parsed.
+    #[must_use]
+    pub fn request(&self) -> Option<Request<'_>> {
+        let block = self.buffer.get(Header::LEN..self.head)?;
+        Some(Request { vars: Vars::checked(block), framing: self.framing })
+    }
+
+    /// Reads on in the body until `limit` bytes of it are buffered or it is complete.
+    ///
+    /// # Errors
+    /// Whatever `recv(2)` says, but for `EAGAIN`.
+    pub fn fill(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<Pull> {
+        let goal = self.head.saturating_add(usize::try_from(self.framing.content_length).unwrap_or(limit).min(limit));
+        if self.buffer.len() < goal {
+            self.buffer.resize(goal, 0);
+        }
+        let mut buffer = mem::take(&mut self.buffer);
+        let pulled = self.pull(socket, buffer.get_mut(self.filled..goal).unwrap_or_default());
+        self.buffer = buffer;
+        if let Ok(Pull::Some(count)) = pulled {
+            self.filled += count;
+        }
+        pulled
+    }
+
+    /// Whether [`fill`](Self::fill) with this limit has nothing left to do.
+    #[must_use]
+    pub fn is_full(&self, limit: usize) -> bool {
+        self.seen >= self.total() || self.filled - self.head >= limit
+    }
+
+    /// Copies buffered body bytes into `into` and returns how many.
+    pub fn take_body(&mut self, into: &mut [u8]) -> usize {
+        let start = usize::try_from(self.read).ok().and_then(|read| self.head.checked_add(read));
+        let at_hand = start.and_then(|start| self.buffer.get(start..self.filled)).unwrap_or_default();
+        let count = at_hand.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..count), at_hand.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.read += count as u64;
+        count
+    }
+
+    /// Reads body bytes that have not been buffered straight into `into`.
+    ///
+    /// # Errors
+    /// Whatever `recv(2)` says, but for `EAGAIN`.
+    pub fn read_body(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+        let pulled = self.pull(socket, into);
+        if let Ok(Pull::Some(count)) = pulled {
+            self.read += count as u64;
+        }
+        pulled
+    }
+
+    /// Bytes of the body that the application has not read.
+    #[must_use]
+    pub fn body_left(&self) -> u64 {
+        self.framing.content_length.saturating_sub(self.read)
+    }
+
+    /// Bytes of the body that are buffered and not read.
+    #[must_use]
+    pub fn body_at_hand(&self) -> u64 {
+        ((self.filled - self.head) as u64).saturating_sub(self.read)
+    }
+
+    /// Whether any byte has been seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Bytes of the body that have been seen, read or not.
+    #[must_use]
+    pub fn body_seen(&self) -> u64 {
+        self.seen.saturating_sub(self.head as u64)
+    }
+
+    /// Bytes of the body that have not been seen.
+    #[must_use]
+    pub fn body_unseen(&self) -> u64 {
+        self.total().saturating_sub(self.seen)
+    }
+
+    /// Takes what has been seen out of the socket. True when that was the whole request and nothing lies behind it,
+    /// so that the socket can be closed without a reset; false when more may come.
+    pub fn drain(&mut self, socket: BorrowedFd<'_>) -> bool {
+        let pending = self.seen.saturating_sub(self.consumed);
+        let (Ok(pending), true) = (usize::try_from(pending), self.head > 0 && self.seen >= self.total()) else {
+            return false;
+        };
+        if self.buffer.len() <= pending {
+            self.buffer.resize(pending + 1, 0);
+        }
+        // One byte of room more than is expected shows whether anything lies behind the request.
+        let room = self.buffer.get_mut(..=pending).unwrap_or_default();
+        matches!(receive(socket, room, RecvFlags::empty()), Ok(Pull::Some(count)) if count == pending)
+    }
+
+    fn total(&self) -> u64 {
+        (self.head as u64).saturating_add(self.framing.content_length)
+    }
+
+    fn seen_bytes(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Reads the bytes that follow those already seen, at most `into.len()`, and leaves the request's last one in the socket.
+    fn pull(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+        let left = self.total().saturating_sub(self.seen);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
+        if wanted == 0 {
+            return Ok(Pull::Some(0));
+        }
+        self.discard_pending(socket)?;
+        let is_last = left == 1;
+        let take = if wanted as u64 == left && !is_last { wanted - 1 } else { wanted };
+        let flags = if is_last { RecvFlags::PEEK } else { RecvFlags::empty() };
+        let pulled = receive(socket, into.get_mut(..take).unwrap_or_default(), flags)?;
+        if let Pull::Some(count) = pulled {
+            self.seen += count as u64;
+            self.consumed += if is_last { 0 } else { count as u64 };
+        }
+        Ok(pulled)
+    }
+
+    /// Takes out of the socket what has been seen but not taken, to reach what lies behind it.
+    fn discard_pending(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let mut scratch = [0; 4096];
+        while self.consumed < self.seen {
+            let pending = usize::try_from(self.seen - self.consumed).unwrap_or(usize::MAX).min(scratch.len());
+            match receive(socket, scratch.get_mut(..pending).unwrap_or_default(), RecvFlags::empty())? {
+                Pull::Some(count) => self.consumed += count as u64,
+                Pull::Blocked | Pull::End => return Err(io::ErrorKind::ConnectionReset.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Inflow {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One `recv(2)` that does not wait.
+fn receive(socket: BorrowedFd<'_>, into: &mut [u8], flags: RecvFlags) -> io::Result<Pull> {
+    match retry_on_intr(|| recv(socket, &mut *into, flags | RecvFlags::DONTWAIT)) {
+        Ok((_, 0)) => Ok(Pull::End),
+        Ok((_, count)) => Ok(Pull::Some(count)),
+        Err(Errno::AGAIN) => Ok(Pull::Blocked),
+        Err(error) => Err(error.into()),
+    }
+}

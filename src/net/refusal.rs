@@ -1,0 +1,117 @@
+//! What rusgi answers by itself: one place that turns a fault into a status and a page.
+
+use std::{fmt::Write as _, time::Duration};
+
+use rusgi_proto::{Header, Modifier1, ParseError};
+
+use crate::request::BadRequest;
+
+/// Why a connection is answered by rusgi and not by the application.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// An HTTP client, or nginx's `proxy_pass`, talks to a uwsgi socket.
+    #[error(
+        "HTTP request on a uwsgi socket: use `uwsgi_pass`, not `proxy_pass`, in nginx and do not open this port in a browser"
+    )]
+    Http,
+    /// A TLS client talks to a uwsgi socket.
+    #[error("TLS handshake on a uwsgi socket: use `uwsgi_pass uwsgi://`, not `suwsgi://`")]
+    Tls,
+    /// The packet is for a handler that only uWSGI has.
+    #[error("packet at offset 0: modifier1 {0} is not served: rusgi speaks WSGI only, set `uwsgi_modifier1 0`")]
+    Modifier(Modifier1),
+    /// The bytes are no uwsgi packet.
+    #[error("malformed packet: {0}")]
+    Malformed(#[from] ParseError),
+    /// The packet is well formed and still no request.
+    #[error("bad request: {0}")]
+    BadRequest(#[from] BadRequest),
+    /// The peer closed its side in the middle of the packet.
+    #[error("malformed packet at offset {0}: the peer stopped sending in the middle of it")]
+    CutShort(usize),
+    /// The packet did not arrive within the head timeout.
+    #[error("packet incomplete at offset {seen} after {within:?}")]
+    SlowHead {
+        /// Bytes that had arrived.
+        seen: usize,
+        /// The head timeout.
+        within: Duration,
+    },
+    /// The body did not arrive: nothing came for the body timeout.
+    #[error("request body stalled: {missing} bytes missing after {within:?} without any")]
+    SlowBody {
+        /// Bytes announced by CONTENT_LENGTH that have not come.
+        missing: u64,
+        /// The body timeout.
+        within: Duration,
+    },
+    /// The application failed before it had begun its response.
+    #[error("the application failed")]
+    Application,
+}
+
+impl Refusal {
+    /// Recognizes, by the first bytes alone, what cannot become a request.
+    ///
+    /// # Errors
+    /// The refusal, if this is one.
+    pub fn of_first_bytes(bytes: &[u8]) -> Result<(), Self> {
+        let Some(header) = Header::parse(bytes) else {
+            return Ok(());
+        };
+        if header.is_http() {
+            return Err(Self::Http);
+        }
+        match header.modifier1 {
+            Modifier1::WSGI | Modifier1::MANAGE_PATH_INFO | Modifier1::PING => Ok(()),
+            _ if bytes.starts_with(&[0x16, 0x03]) => Err(Self::Tls),
+            other => Err(Self::Modifier(other)),
+        }
+    }
+
+    /// The status line's code and reason.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Http
+            | Self::Tls
+            | Self::Modifier(_)
+            | Self::Malformed(_)
+            | Self::BadRequest(_)
+            | Self::CutShort(_) => "400 Bad Request",
+            Self::SlowHead { .. } | Self::SlowBody { .. } => "408 Request Timeout",
+            Self::Application => "500 Internal Server Error",
+        }
+    }
+
+    /// The whole response. What went wrong inside the application is not told to its client.
+    #[must_use]
+    pub fn page(&self, is_head: bool) -> Vec<u8> {
+        let status = self.status();
+        let body = match self {
+            Self::Application => format!("{status}\n"),
+            Self::Http => format!("{status}\n\n{self}.\n\n{EXAMPLE}"),
+            _ => format!("{status}\n\n{self}.\n"),
+        };
+        let mut page = String::with_capacity(256 + body.len());
+        let length = body.len();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            page,
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
+        );
+        if !is_head {
+            page.push_str(&body);
+        }
+        page.into_bytes()
+    }
+}
+
+/// What belongs in nginx's configuration instead.
+const EXAMPLE: &str = "This is a uwsgi port, made for nginx:
+
+    location / {
+        include uwsgi_params;
+        uwsgi_pass 127.0.0.1:3031;   # or unix:/run/rusgi/app.sock
+    }
+";

@@ -1,0 +1,55 @@
+//! A response in the words that `net` and `python` share: where it is written to, and how it ended.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::request::Inbound;
+
+/// Where a response goes. Nothing is copied: parts are sent from where they lie.
+pub trait Outbound: Send + Sync {
+    /// Sends as much of `parts` as the kernel takes at once and returns the number of bytes. Never waits.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer no longer reads, or the exchange is over.
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> Result<usize, Gone>;
+
+    /// Waits until more can be written. Call it without the GIL.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer has left or took nothing for the time that `patience` allows.
+    fn await_writable(&self, patience: Patience) -> Result<bool, Gone>;
+
+    /// Leaves the rest of a finished response to the lobby; nothing may be written after it.
+    fn hand_over(&self, rest: Vec<Bytes>);
+}
+
+/// How long to wait for a peer that takes no more bytes for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A moment: for a rest that the lobby can write as well.
+    Brief,
+    /// The write timeout: the application cannot go on before the kernel has taken the bytes.
+    Full,
+}
+
+/// The peer no longer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("client closed the connection before it had read the response")]
+pub struct Gone;
+
+/// Both directions of one request.
+pub trait Exchange: Inbound + Outbound {}
+
+/// How the application's part of an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole response has been written or handed over.
+    Complete,
+    /// Nothing has been written and the application has no response: the peer is owed a 500.
+    Failed,
+    /// A head has been written and the rest cannot be: the peer must see that the response is broken.
+    Broken,
+    /// The peer left first.
+    PeerGone,
+}
