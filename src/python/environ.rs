@@ -1,0 +1,248 @@
+//! The environ of PEP 3333: the template's constants, then what the peer sent, then the rules that need both.
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyDict, PyString},
+};
+
+use crate::{
+    python::{
+        desk::Facts,
+        error_stream::ErrorStream,
+        file_wrapper::FileWrapper,
+        keys::{Keys, Kind, Rule},
+        text::latin1,
+    },
+    request::Request,
+};
+
+/// Makes one environ per request: a fresh dict that the application may keep for ever.
+#[derive(Debug)]
+pub(super) struct Environs {
+    template: Py<PyDict>,
+    keys: Keys,
+    /// Number of the request at hand; the first is 1.
+    request: u64,
+}
+
+/// What the rules need to know of a packet.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    script_name: Option<&'a [u8]>,
+    path_info: Option<&'a [u8]>,
+    request_uri: Option<&'a [u8]>,
+    host: Option<&'a [u8]>,
+    has_server_name: bool,
+    has_server_port: bool,
+    uwsgi_scheme: Option<&'a [u8]>,
+    https: Option<&'a [u8]>,
+    request_scheme: Option<&'a [u8]>,
+}
+
+impl Environs {
+    pub(super) fn new(py: Python<'_>, facts: Facts) -> PyResult<Self> {
+        let template = PyDict::new(py);
+        // Defaults for what PEP 3333 demands and a bare nginx location does not send.
+        for (key, value) in
+            [("REQUEST_METHOD", "GET"), ("SCRIPT_NAME", ""), ("QUERY_STRING", ""), ("SERVER_PROTOCOL", "HTTP/1.0")]
+        {
+            template.set_item(PyString::intern(py, key), PyString::intern(py, value))?;
+        }
+        template.set_item(intern!(py, "wsgi.version"), (1, 0))?;
+        template.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "http"))?;
+        template.set_item(intern!(py, "wsgi.errors"), Bound::new(py, ErrorStream::new())?)?;
+        template.set_item(intern!(py, "wsgi.multithread"), facts.multithread)?;
+        template.set_item(intern!(py, "wsgi.multiprocess"), facts.multiprocess)?;
+        template.set_item(intern!(py, "wsgi.run_once"), false)?;
+        template.set_item(intern!(py, "wsgi.input_terminated"), true)?;
+        template.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
+        Ok(Self { template: template.unbind(), keys: Keys::default(), request: 0 })
+    }
+
+    /// The environ of `request`, but for `wsgi.input`.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(super) fn make<'py>(&mut self, py: Python<'py>, request: &Request<'_>) -> PyResult<Bound<'py, PyDict>> {
+        self.request += 1;
+        let environ = self.template.bind(py).copy()?;
+        let mut seen = Seen::default();
+        for (place, (name, value)) in request.vars.iter().enumerate() {
+            let (key, again) = self.keys.find(py, place, name, self.request)?;
+            let text = key.text.bind(py);
+            match key.kind {
+                Kind::Plain => environ.set_item(text, latin1(py, value)?)?,
+                Kind::Header if again => join(&environ, text, b", ", value)?,
+                Kind::Cookie if again => join(&environ, text, b"; ", value)?,
+                Kind::Header | Kind::Cookie => environ.set_item(text, latin1(py, value)?)?,
+                Kind::NotEmpty if value.is_empty() => {}
+                Kind::NotEmpty => environ.set_item(text, latin1(py, value)?)?,
+                Kind::Refused => {}
+                Kind::Rule(rule) => {
+                    if seen.note(rule, value) {
+                        environ.set_item(text, latin1(py, value)?)?;
+                    }
+                }
+            }
+        }
+        seen.complete(&environ, request)?;
+        Ok(environ)
+    }
+}
+
+/// Appends a repeated header's value to the one before it.
+fn join(environ: &Bound<'_, PyDict>, key: &Bound<'_, PyString>, separator: &[u8], value: &[u8]) -> PyResult<()> {
+    let more = latin1(environ.py(), &[separator, value].concat())?;
+    let joined = match environ.get_item(key)? {
+        Some(first) => first.add(more)?,
+        None => latin1(environ.py(), value)?.into_any(),
+    };
+    environ.set_item(key, joined)
+}
+
+impl<'a> Seen<'a> {
+    /// Takes note of a var; false when it must not enter the environ as it is.
+    fn note(&mut self, rule: Rule, value: &'a [u8]) -> bool {
+        let is_given = !value.is_empty();
+        match rule {
+            Rule::ScriptName => self.script_name = Some(value),
+            Rule::PathInfo => self.path_info = Some(value),
+            Rule::RequestUri => self.request_uri = Some(value),
+            Rule::Host => self.host = Some(value),
+            Rule::ServerName => self.has_server_name = is_given,
+            Rule::ServerPort => self.has_server_port = is_given,
+            Rule::UwsgiScheme => self.uwsgi_scheme = Some(value),
+            Rule::Https => self.https = Some(value),
+            Rule::RequestScheme => self.request_scheme = Some(value),
+        }
+        // An empty one of these is completed below, and SCRIPT_NAME has rules of its own.
+        is_given || !matches!(rule, Rule::ServerName | Rule::ServerPort | Rule::ScriptName)
+    }
+
+    /// Applies the rules that need more than one var.
+    fn complete(&self, environ: &Bound<'_, PyDict>, request: &Request<'_>) -> PyResult<()> {
+        let py = environ.py();
+        let is_https = self.is_https();
+        if is_https {
+            environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        }
+        if self.script_name.is_some() || self.path_info.is_none_or(<[u8]>::is_empty) {
+            self.complete_path(environ, request)?;
+        }
+        if self.has_server_name && self.has_server_port {
+            return Ok(());
+        }
+        let (name, port) = split_host(self.host.unwrap_or_default());
+        if !self.has_server_name {
+            let name =
+                if name.is_empty() { rustix::system::uname().nodename().to_bytes().to_vec() } else { name.to_vec() };
+            environ.set_item(intern!(py, "SERVER_NAME"), latin1(py, &name)?)?;
+        }
+        if !self.has_server_port {
+            let usual: &[u8] = if is_https { b"443" } else { b"80" };
+            environ.set_item(intern!(py, "SERVER_PORT"), latin1(py, port.unwrap_or(usual))?)?;
+        }
+        Ok(())
+    }
+
+    /// `wsgi.url_scheme`: UWSGI_SCHEME, else HTTPS, else REQUEST_SCHEME; never a header, for clients choose those.
+    fn is_https(&self) -> bool {
+        let given = |value: Option<&'a [u8]>| value.filter(|value| !value.is_empty());
+        if let Some(scheme) = given(self.uwsgi_scheme) {
+            return scheme.eq_ignore_ascii_case(b"https");
+        }
+        if let Some(https) = given(self.https) {
+            return [&b"on"[..], b"1", b"true", b"yes"].iter().any(|yes| https.eq_ignore_ascii_case(yes));
+        }
+        given(self.request_scheme).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
+    }
+
+    /// SCRIPT_NAME never ends in a slash, and PATH_INFO is what follows it (PEP 3333, "environ Variables").
+    fn complete_path(&self, environ: &Bound<'_, PyDict>, request: &Request<'_>) -> PyResult<()> {
+        let py = environ.py();
+        let script_name = self.script_name.unwrap_or_default();
+        let script_name = script_name.strip_suffix(b"/").unwrap_or(script_name);
+        environ.set_item(intern!(py, "SCRIPT_NAME"), latin1(py, script_name)?)?;
+        let from_uri;
+        let path = match self.path_info {
+            Some(path) if request.framing.strips_script_name => strip_segments(path, script_name),
+            Some(path) if !path.is_empty() || !script_name.is_empty() => path,
+            _ => {
+                from_uri = path_of(self.request_uri.unwrap_or_default());
+                strip_segments(&from_uri, script_name)
+            }
+        };
+        let path = if path.is_empty() && script_name.is_empty() { b"/" } else { path };
+        environ.set_item(intern!(py, "PATH_INFO"), latin1(py, path)?)
+    }
+}
+
+/// Takes `prefix` off `path` where it ends at the end of a path segment.
+fn strip_segments<'p>(path: &'p [u8], prefix: &[u8]) -> &'p [u8] {
+    match path.strip_prefix(prefix) {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    }
+}
+
+/// The path of a REQUEST_URI, percent-decoded once, as nginx would have put it into PATH_INFO.
+fn path_of(uri: &[u8]) -> Vec<u8> {
+    let path = uri.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        rest = match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.extend(u8::try_from(high * 16 + low));
+                after.get(2..).unwrap_or_default()
+            }
+            _ => {
+                decoded.push(*byte);
+                after
+            }
+        };
+    }
+    decoded
+}
+
+/// Name and port of a Host header; an IPv6 address keeps its brackets.
+fn split_host(host: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon)
+            if host.get(colon + 1..).is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)) =>
+        {
+            (host.get(..colon).unwrap_or_default(), host.get(colon + 1..))
+        }
+        _ => (host, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{path_of, split_host, strip_segments};
+
+    #[test]
+    fn a_prefix_is_stripped_at_segment_ends_only() {
+        assert_eq!(strip_segments(b"/app/x", b"/app"), b"/x");
+        assert_eq!(strip_segments(b"/app", b"/app"), b"");
+        assert_eq!(strip_segments(b"/application", b"/app"), b"/application");
+        assert_eq!(strip_segments(b"/other", b"/app"), b"/other");
+    }
+
+    #[test]
+    fn a_path_is_decoded_once() {
+        assert_eq!(path_of(b"/a%2525b?c%20d"), b"/a%25b");
+        assert_eq!(path_of(b"/%C3%A9%zz%4"), b"/\xc3\xa9%zz%4");
+        assert_eq!(path_of(b"?q"), b"");
+    }
+
+    #[test]
+    fn a_host_is_split_at_its_port() {
+        assert_eq!(split_host(b"example.org:8080"), (&b"example.org"[..], Some(&b"8080"[..])));
+        assert_eq!(split_host(b"example.org"), (&b"example.org"[..], None));
+        assert_eq!(split_host(b"[::1]:80"), (&b"[::1]"[..], Some(&b"80"[..])));
+        assert_eq!(split_host(b"[::1]"), (&b"[::1]"[..], None));
+    }
+}

@@ -1,0 +1,173 @@
+//! `wsgi.input`: the request body, read from the socket as the application asks for it.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use pyo3::{
+    PyErr,
+    exceptions::{PyConnectionResetError, PyOSError, PyTimeoutError},
+    prelude::*,
+    types::{PyBytes, PyList},
+};
+
+use crate::{request::BodyError, response::Exchange};
+
+/// How far `readline` reads ahead of the line it looks for.
+const AHEAD: usize = 8 * 1024;
+
+/// A read up to this size lands in the `bytes` object itself; a larger one is believed only as its bytes arrive.
+const DIRECT: u64 = 4 * 1024 * 1024;
+
+/// The input stream of PEP 3333. It ends at CONTENT_LENGTH, and a body that stops before that raises OSError.
+#[pyclass(frozen, name = "Input", module = "rusgi")]
+pub(super) struct Input {
+    exchange: Arc<dyn Exchange>,
+    /// Bytes that `readline` has read beyond the last line it returned.
+    ahead: Mutex<Vec<u8>>,
+}
+
+impl Input {
+    pub(super) fn new(exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange, ahead: Mutex::default() }
+    }
+
+    /// Prepares for the next request.
+    pub(super) fn reset(&self) {
+        self.ahead().clear();
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.ahead.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    /// Bytes that can still be read.
+    fn left(&self) -> u64 {
+        self.exchange.body_left().saturating_add(self.ahead().len() as u64)
+    }
+
+    /// `size` as PEP 3333 and `io` mean it: none, `None` and negative are everything.
+    fn wanted(&self, size: Option<i64>) -> u64 {
+        let left = self.left();
+        size.and_then(|size| u64::try_from(size).ok()).map_or(left, |size| size.min(left))
+    }
+
+    /// Fills `into` from what was read ahead, then from the exchange, without the GIL where that may wait.
+    fn fill(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<usize> {
+        let from_ahead = {
+            let mut ahead = self.ahead();
+            let count = ahead.len().min(into.len());
+            for (to, from) in into.iter_mut().zip(ahead.drain(..count)) {
+                *to = from;
+            }
+            count
+        };
+        let rest = into.get_mut(from_ahead..).unwrap_or_default();
+        let read = if rest.len() as u64 <= self.exchange.body_at_hand() {
+            self.exchange.read_body(rest)
+        } else {
+            py.detach(|| self.exchange.read_body(rest))
+        };
+        Ok(from_ahead + read.map_err(raise)?)
+    }
+
+    /// Reads into memory that grows only as bytes arrive, whatever CONTENT_LENGTH has announced.
+    fn read_grown<'py>(&self, py: Python<'py>, wanted: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let mut whole = Vec::new();
+        while (whole.len() as u64) < wanted {
+            let piece = usize::try_from((wanted - whole.len() as u64).min(DIRECT)).unwrap_or_default();
+            let start = whole.len();
+            whole.resize(start + piece, 0);
+            let count = self.fill(py, whole.get_mut(start..).unwrap_or_default())?;
+            whole.truncate(start + count);
+            if count < piece {
+                break;
+            }
+        }
+        Ok(PyBytes::new(py, &whole))
+    }
+
+    /// Where the line at hand ends, `limit` at the latest; `None` while that is not known.
+    fn line_end(&self, limit: usize) -> Option<usize> {
+        let ahead = self.ahead();
+        let reach = ahead.get(..limit).unwrap_or(&ahead);
+        let newline = reach.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        newline.or_else(|| (ahead.len() >= limit).then_some(limit))
+    }
+}
+
+#[pymethods]
+impl Input {
+    /// Up to `size` bytes; fewer only at the end of the body.
+    #[pyo3(signature = (size=None, /))]
+    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let wanted = self.wanted(size);
+        if wanted > DIRECT {
+            return self.read_grown(py, wanted);
+        }
+        // Every byte asked for has been announced: a shorter body raises.
+        PyBytes::new_with(py, usize::try_from(wanted).unwrap_or_default(), |into| self.fill(py, into).map(drop))
+    }
+
+    /// One line with its newline, at most `size` bytes of it; `b""` at the end of the body.
+    #[pyo3(signature = (size=None, /))]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = usize::try_from(self.wanted(size)).unwrap_or(usize::MAX);
+        loop {
+            if let Some(end) = self.line_end(limit) {
+                let mut ahead = self.ahead();
+                let rest = ahead.split_off(end);
+                let line = mem::replace(&mut *ahead, rest);
+                drop(ahead);
+                return Ok(PyBytes::new(py, &line));
+            }
+            let piece = usize::try_from(self.exchange.body_left()).unwrap_or(AHEAD).min(AHEAD);
+            let mut more = vec![0; piece];
+            let at_hand = self.exchange.body_at_hand();
+            let count = if piece as u64 <= at_hand {
+                self.exchange.read_body(&mut more)
+            } else {
+                py.detach(|| self.exchange.read_body(&mut more))
+            };
+            more.truncate(count.map_err(raise)?);
+            self.ahead().append(&mut more);
+        }
+    }
+
+    /// All lines, or as many as are needed to reach `hint` bytes.
+    #[pyo3(signature = (hint=None, /))]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+        let lines = PyList::empty(py);
+        let enough = hint.filter(|hint| *hint > 0).and_then(|hint| usize::try_from(hint).ok()).unwrap_or(usize::MAX);
+        let mut total = 0;
+        while total < enough {
+            let line = self.readline(py, None)?;
+            if line.as_bytes().is_empty() {
+                break;
+            }
+            total += line.as_bytes().len();
+            lines.append(line)?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(this: Bound<'_, Self>) -> Bound<'_, Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let line = self.readline(py, None)?;
+        Ok((!line.as_bytes().is_empty()).then_some(line))
+    }
+}
+
+/// Each way a body can fail, as the OSError that says it.
+fn raise(error: BodyError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        BodyError::Closed { .. } => PyConnectionResetError::new_err(text),
+        BodyError::Stalled { .. } => PyTimeoutError::new_err(text),
+        BodyError::Over | BodyError::Socket(_) => PyOSError::new_err(text),
+    }
+}

@@ -1,0 +1,39 @@
+//! The Python fence: the only module that names pyo3. No Python type leaves it.
+//!
+//! [`start`] and [`load`] happen once per process, in the forkserver or the worker; a [`Desk`] is one thread's way to
+//! call the application, and follows PEP 3333.
+
+mod text;
+
+mod failure;
+mod interpreter;
+mod loader;
+mod process;
+
+mod environ;
+mod keys;
+
+mod input;
+
+mod error_stream;
+mod file_wrapper;
+mod reply;
+mod start_response;
+
+mod desk;
+mod traceback;
+
+pub use desk::{Desk, Facts};
+pub use failure::Failure;
+pub use interpreter::start;
+pub use loader::{Application, load};
+pub use process::{Fork, detached, finish, fork, freeze, run_signal_handlers};
+
+/// How rusgi got its interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The binary links libpython and starts it in the forkserver.
+    Embedded,
+    /// rusgi is an extension module of a `python` that is already running.
+    Extension,
+}

@@ -1,0 +1,282 @@
+//! The response of one request, from `start_response` to its last byte.
+
+use std::{
+    io::IoSlice,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use pyo3::{prelude::*, types::PyBytes};
+use rusgi_proto::{HeadError, ResponseHead};
+use smallvec::SmallVec;
+
+use crate::response::{Exchange, Gone, Patience};
+
+/// A response up to this size is sent with the GIL held: the kernel copies it faster than the GIL changes hands.
+const TINY: usize = 16 * 1024;
+
+/// A body's chunks, held so that no other thread can free them while they are sent.
+pub(super) type Chunks<'py> = SmallVec<[Bound<'py, PyBytes>; 8]>;
+
+/// The response of PEP 3333.
+///
+/// ```text
+///            start_response            first non-empty chunk, write(), or the end
+///   Idle ───────────────────▶ Set ──────────────────────────────────────────────▶ Sent
+///                             │ ▲
+///                             └─┘ start_response with exc_info
+/// ```
+///
+/// No method holds the lock while it waits or calls Python.
+pub(super) struct Reply {
+    exchange: Arc<dyn Exchange>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    stage: Stage,
+    /// `None` only while it is being filled or sent.
+    head: Option<ResponseHead>,
+    /// The body's length as the head gives it.
+    announced: Option<u64>,
+    /// Whether bytes of a body may be sent: not to HEAD, not with 204 or 304.
+    takes_body: bool,
+    is_head_request: bool,
+    /// Bytes of the body that have been sent.
+    sent: u64,
+    /// Whether the application has produced more than its own Content-Length.
+    is_overrun: bool,
+}
+
+/// How far a response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// `start_response` has not been called.
+    Idle,
+    /// There is a head, which can still be replaced.
+    Set,
+    /// The head has gone out.
+    Sent,
+}
+
+impl Reply {
+    pub(super) fn new(exchange: Arc<dyn Exchange>) -> Self {
+        Self { exchange, state: Mutex::new(State::new(Some(ResponseHead::new()), false)) }
+    }
+
+    /// Prepares for the next request.
+    pub(super) fn reset(&self, is_head_request: bool) {
+        let mut state = self.state();
+        *state = State::new(state.head.take(), is_head_request);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.state().stage
+    }
+
+    /// Sets or replaces the head; `fill` gets an empty one to write into.
+    ///
+    /// # Errors
+    /// Whatever `fill` says; there is no head then.
+    pub(super) fn set<E>(&self, fill: impl FnOnce(&mut ResponseHead) -> Result<(), E>) -> Result<(), E> {
+        let mut head = self.state().head.take().unwrap_or_default();
+        head.clear();
+        let filled = fill(&mut head);
+        let mut state = self.state();
+        state.stage = if filled.is_ok() { Stage::Set } else { Stage::Idle };
+        state.head = Some(head);
+        filled
+    }
+
+    /// Sends one chunk, before it the head; returns when the kernel has taken both.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer has left.
+    pub(super) fn write(&self, py: Python<'_>, chunk: &Bound<'_, PyBytes>) -> Result<(), Gone> {
+        self.send(py, std::slice::from_ref(chunk), None, Patience::Full)
+    }
+
+    /// Sends the whole body, before it the head; what the peer does not take at once is left to the lobby.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer has left.
+    pub(super) fn write_all(&self, py: Python<'_>, chunks: &Chunks<'_>) -> Result<(), Gone> {
+        let length = chunks.iter().map(|chunk| chunk.as_bytes().len() as u64).sum();
+        self.send(py, chunks, Some(length), Patience::Brief)
+    }
+
+    /// Sends the head of a body that is known to be one chunk of `length` bytes, with that chunk.
+    pub(super) fn write_only(&self, py: Python<'_>, chunk: &Bound<'_, PyBytes>) -> Result<(), Gone> {
+        self.send(py, std::slice::from_ref(chunk), Some(chunk.as_bytes().len() as u64), Patience::Full)
+    }
+
+    /// Whether the body has been shorter, or longer, than its Content-Length; says so once.
+    pub(super) fn fault(&self) -> Option<String> {
+        let state = self.state();
+        let announced = state.announced?;
+        if state.is_overrun {
+            return Some(format!("the body is longer than its Content-Length of {announced}: the rest was not sent"));
+        }
+        (state.takes_body && state.sent < announced).then(|| {
+            format!("the body ended after {} of the {announced} bytes that its Content-Length announces", state.sent)
+        })
+    }
+
+    /// Whether `fault` leaves the peer with less than it was promised.
+    pub(super) fn is_short(&self) -> bool {
+        let state = self.state();
+        state.takes_body && state.announced.is_some_and(|announced| state.sent < announced)
+    }
+
+    /// Whether every byte that the head announces has been sent.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.stage == Stage::Sent && state.announced.is_some_and(|announced| state.sent >= announced)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    fn send(
+        &self,
+        py: Python<'_>,
+        chunks: &[Bound<'_, PyBytes>],
+        length: Option<u64>,
+        patience: Patience,
+    ) -> Result<(), Gone> {
+        let head;
+        let mut parts = SmallVec::<[&[u8]; 9]>::new();
+        parts.push(&[]);
+        {
+            let mut state = self.state();
+            head = state.take_head(length);
+            state.clip(chunks, &mut parts);
+        }
+        if let (Some(head), Some(first)) = (&head, parts.first_mut()) {
+            *first = head.as_bytes();
+        }
+        let sent = self.transmit(py, &parts, patience, |skip| keep(head.as_ref(), chunks, &parts, skip));
+        drop(parts);
+        if head.is_some() {
+            self.state().head = head;
+        }
+        sent
+    }
+
+    /// Sends `parts` from where they lie. `rest` makes parts that outlive this call out of all but the first bytes.
+    fn transmit(
+        &self,
+        py: Python<'_>,
+        parts: &[&[u8]],
+        patience: Patience,
+        rest: impl FnOnce(usize) -> Vec<Bytes>,
+    ) -> Result<(), Gone> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total == 0 {
+            return Ok(());
+        }
+        let mut done = if total <= TINY { self.try_write(parts, 0)? } else { 0 };
+        while done < total {
+            let step = py.detach(|| self.write_some(parts, done, patience))?;
+            let Some(count) = step else {
+                self.exchange.hand_over(rest(done));
+                return Ok(());
+            };
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// One write, after a wait where the kernel takes nothing at once; `None` when patience has run out.
+    fn write_some(&self, parts: &[&[u8]], done: usize, patience: Patience) -> Result<Option<usize>, Gone> {
+        loop {
+            let count = self.try_write(parts, done)?;
+            if count > 0 {
+                return Ok(Some(count));
+            }
+            if !self.exchange.await_writable(patience)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn try_write(&self, parts: &[&[u8]], mut skip: usize) -> Result<usize, Gone> {
+        let mut slices = SmallVec::<[IoSlice<'_>; 16]>::new();
+        for part in parts {
+            let rest = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            if !rest.is_empty() && slices.len() < slices.inline_size() {
+                slices.push(IoSlice::new(rest));
+            }
+        }
+        self.exchange.try_write(&slices)
+    }
+}
+
+impl State {
+    fn new(head: Option<ResponseHead>, is_head_request: bool) -> Self {
+        Self {
+            stage: Stage::Idle,
+            head,
+            announced: None,
+            takes_body: true,
+            is_head_request,
+            sent: 0,
+            is_overrun: false,
+        }
+    }
+
+    /// The head, finished, the first time it is asked for. `length` is the body's, where it is known.
+    fn take_head(&mut self, length: Option<u64>) -> Option<ResponseHead> {
+        if self.stage != Stage::Set {
+            return None;
+        }
+        self.stage = Stage::Sent;
+        let mut head = self.head.take()?;
+        // An application may leave out the body for HEAD: its length then says nothing about GET's.
+        head.finish(length.filter(|length| !self.is_head_request || *length > 0));
+        self.announced = head.content_length();
+        self.takes_body = !self.is_head_request && head.allows_body();
+        Some(head)
+    }
+
+    /// Adds as much of `chunks` to `parts` as may be sent.
+    fn clip<'c>(&mut self, chunks: &'c [Bound<'_, PyBytes>], parts: &mut SmallVec<[&'c [u8]; 9]>) {
+        if !self.takes_body {
+            return;
+        }
+        for chunk in chunks {
+            let bytes = chunk.as_bytes();
+            let room = self.announced.map_or(u64::MAX, |announced| announced.saturating_sub(self.sent));
+            let fits = bytes.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(bytes);
+            self.is_overrun |= fits.len() < bytes.len();
+            self.sent += fits.len() as u64;
+            parts.push(fits);
+        }
+    }
+}
+
+/// All but the first `skip` bytes of `parts`, in pieces that keep what they lie in alive.
+fn keep(head: Option<&ResponseHead>, chunks: &[Bound<'_, PyBytes>], parts: &[&[u8]], mut skip: usize) -> Vec<Bytes> {
+    let head = head.map(|head| Bytes::copy_from_slice(head.as_bytes())).unwrap_or_default();
+    let bodies = chunks.iter().map(|chunk| chunk.extract::<Bytes>().unwrap_or_default());
+    let mut kept = Vec::with_capacity(parts.len());
+    for (whole, part) in std::iter::once(head).chain(bodies).zip(parts) {
+        let start = skip.min(part.len());
+        skip -= start;
+        if start < part.len() {
+            kept.push(whole.slice(start..part.len()));
+        }
+    }
+    kept
+}
+
+/// Whether a header that the head refuses is one that real applications send and mean nothing by.
+pub(super) fn is_harmless(error: &HeadError) -> bool {
+    let HeadError::HopByHop { name } = error else {
+        return false;
+    };
+    name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive")
+}

@@ -1,0 +1,120 @@
+//! `start_response` and the `write` callable that it returns.
+
+use std::sync::{Arc, Once};
+
+use pyo3::{
+    PyErr,
+    exceptions::{PyAssertionError, PyConnectionResetError, PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyBytes, PyList, PyString, PyTuple},
+};
+use rusgi_proto::{HeadError, ResponseHead};
+
+use crate::python::{
+    reply::{Reply, Stage, is_harmless},
+    text::as_latin1,
+};
+
+/// The `start_response` callable of PEP 3333. It checks what it is given, so that a mistake surfaces where it is made.
+#[pyclass(frozen, name = "StartResponse", module = "rusgi")]
+pub(super) struct StartResponse {
+    reply: Arc<Reply>,
+    write: Py<Write>,
+}
+
+/// The imperative `write` callable of PEP 3333.
+#[pyclass(frozen, name = "Write", module = "rusgi")]
+pub(super) struct Write(Arc<Reply>);
+
+impl StartResponse {
+    pub(super) fn new(py: Python<'_>, reply: Arc<Reply>) -> PyResult<Self> {
+        let write = Py::new(py, Write(Arc::clone(&reply)))?;
+        Ok(Self { reply, write })
+    }
+
+    /// The `write` callable, to see whether the application has kept it.
+    pub(super) fn writer(&self) -> &Py<Write> {
+        &self.write
+    }
+}
+
+#[pymethods]
+impl StartResponse {
+    #[pyo3(signature = (status, headers, exc_info=None))]
+    fn __call__(
+        &self,
+        status: &Bound<'_, PyString>,
+        headers: &Bound<'_, PyList>,
+        exc_info: Option<Bound<'_, PyTuple>>,
+    ) -> PyResult<Py<Write>> {
+        let py = status.py();
+        match (self.reply.stage(), exc_info) {
+            // Too late for an error page: the application's error goes up (PEP 3333, "Error Handling").
+            (Stage::Sent, Some(exc_info)) => return Err(PyErr::from_value(exc_info.get_item(1)?)),
+            (Stage::Sent | Stage::Set, None) => {
+                return Err(PyAssertionError::new_err(
+                    "start_response has been called already: pass exc_info to replace the response",
+                ));
+            }
+            _ => {}
+        }
+        self.reply.set(|head| fill(head, status, headers))?;
+        Ok(self.write.clone_ref(py))
+    }
+}
+
+#[pymethods]
+impl Write {
+    fn __call__(&self, chunk: &Bound<'_, PyBytes>) -> PyResult<()> {
+        if chunk.as_bytes().is_empty() {
+            return Ok(());
+        }
+        self.0.write(chunk.py(), chunk).map_err(|gone| PyConnectionResetError::new_err(gone.to_string()))
+    }
+}
+
+/// Writes status and headers into an empty head.
+fn fill(head: &mut ResponseHead, status: &Bound<'_, PyString>, headers: &Bound<'_, PyList>) -> PyResult<()> {
+    head.start(&latin1(status, "status")?).map_err(refuse)?;
+    for header in headers.iter() {
+        let pair = header
+            .cast::<PyTuple>()
+            .map_err(|_| PyTypeError::new_err("headers: every item must be a tuple (name, value)"))?;
+        if pair.len() != 2 {
+            return Err(PyTypeError::new_err("headers: every item must be a tuple (name, value)"));
+        }
+        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        let (name, value) = (text(&name, "header name")?, text(&value, "header value")?);
+        add(head, &latin1(name, "header name")?, &latin1(value, "header value")?)?;
+    }
+    Ok(())
+}
+
+fn add(head: &mut ResponseHead, name: &[u8], value: &[u8]) -> PyResult<()> {
+    static WARNED: Once = Once::new();
+    match head.header(name, value) {
+        Err(error) if is_harmless(&error) => {
+            WARNED.call_once(|| {
+                tracing::warn!("the application sends {error}: left out, here and from now on without a line")
+            });
+            Ok(())
+        }
+        result => result.map_err(refuse),
+    }
+}
+
+fn text<'a, 'py>(object: &'a Bound<'py, PyAny>, what: &str) -> PyResult<&'a Bound<'py, PyString>> {
+    object.cast::<PyString>().map_err(|_| {
+        let kind = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+        PyTypeError::new_err(format!("{what} must be str, not {kind}"))
+    })
+}
+
+fn latin1<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
+    as_latin1(text)
+        .ok_or_else(|| PyValueError::new_err(format!("{what} has a character that latin-1 has not: encode it first")))
+}
+
+fn refuse(error: HeadError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
