@@ -1,0 +1,174 @@
+//! One Python thread's loop: accept, read, call, write, and again.
+
+use std::{
+    mem,
+    os::fd::{AsFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::{
+    config::Limits,
+    net::{
+        acceptor::{Acceptor, Arrival},
+        connection::Connection,
+        inflow::{Head, Pull},
+        lobby::{Entry, PONG},
+        peer,
+        refusal::Refusal,
+    },
+    python,
+    response::{Exchange, Outcome},
+};
+
+/// How long a desk waits for bytes that are probably on their way before it leaves the connection to the lobby.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A thread that serves requests one after another.
+#[derive(Debug)]
+pub(super) struct Desk {
+    acceptor: Arc<Acceptor>,
+    entry: Entry,
+    connection: Arc<Connection>,
+    python: python::Desk,
+    limits: Limits,
+}
+
+/// What is to be done with a connection that has just been accepted.
+enum Verdict {
+    Serve,
+    AwaitHead,
+    AwaitBody,
+    Pong,
+    Refuse(Refusal),
+    Gone,
+}
+
+impl Desk {
+    pub(super) fn new(acceptor: Arc<Acceptor>, entry: Entry, python: python::Desk, limits: Limits) -> Self {
+        let connection = Arc::new(Connection::new(limits.clone()));
+        Self { acceptor, entry, connection, python, limits }
+    }
+
+    /// Serves until the worker has drained.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.acceptor.next() {
+                Ok(Some(arrival)) => self.take(arrival),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!("accept: {error}: this worker stops accepting");
+                    return self.acceptor.drain();
+                }
+            }
+        }
+    }
+
+    /// Serves one arrival; a panic costs that one.
+    fn take(&mut self, arrival: Arrival) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve(arrival))).is_ok() {
+            return;
+        }
+        let outcome = if self.connection.has_written() { Outcome::Broken } else { Outcome::Failed };
+        self.finish(outcome);
+        self.connection = Arc::new(Connection::new(self.limits.clone()));
+    }
+
+    fn serve(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::New(socket) => self.connection.open(socket),
+            Arrival::Ready(socket, inflow) => {
+                self.connection.resume(socket, *inflow);
+                return self.respond();
+            }
+            Arrival::Signal => return python::run_signal_handlers(),
+        }
+        let verdict = self.judge();
+        if matches!(verdict, Verdict::Serve) {
+            return self.respond();
+        }
+        let inflow = matches!(verdict, Verdict::AwaitBody).then(|| mem::take(&mut *self.connection.inflow()));
+        let Some((socket, _)) = self.connection.release() else {
+            return;
+        };
+        match (verdict, inflow) {
+            (Verdict::AwaitHead, _) => self.entry.await_head(socket),
+            (Verdict::AwaitBody, Some(inflow)) => self.entry.await_body(socket, inflow),
+            (Verdict::Pong, _) => self.entry.leave(socket, vec![PONG.into()]),
+            (Verdict::Refuse(refusal), _) => self.entry.refuse(socket, &refusal),
+            // Connected and left, as health checks do.
+            _ => drop(socket),
+        }
+    }
+
+    /// Reads what is there and decides.
+    fn judge(&self) -> Verdict {
+        let mut pulled = self.connection.peek();
+        if matches!(pulled, Ok(Pull::Blocked)) && self.connection.await_readable(MOMENT) {
+            pulled = self.connection.peek();
+        }
+        match pulled {
+            Ok(Pull::Some(_)) => {}
+            Ok(Pull::Blocked) => return Verdict::AwaitHead,
+            Ok(Pull::End) | Err(_) => return Verdict::Gone,
+        }
+        let head = self.connection.inflow().parse();
+        match head {
+            Ok(Head::Request) => self.judge_body(),
+            Ok(Head::Incomplete) => Verdict::AwaitHead,
+            Ok(Head::Ping) => Verdict::Pong,
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
+    /// Reads on while bytes of the body keep coming.
+    fn judge_body(&self) -> Verdict {
+        while !self.connection.inflow().is_full(self.limits.body_buffer) {
+            match self.connection.fill() {
+                Ok(Pull::Some(_)) => {}
+                Ok(Pull::Blocked) if self.connection.await_readable(MOMENT) => {}
+                Ok(Pull::Blocked) => return Verdict::AwaitBody,
+                Ok(Pull::End) | Err(_) => return Verdict::Gone,
+            }
+        }
+        Verdict::Serve
+    }
+
+    fn respond(&mut self) {
+        let exchange: Arc<dyn Exchange> = Arc::clone(&self.connection) as _;
+        let outcome = self.python.serve(&exchange);
+        self.finish(outcome);
+        if !self.python.has_let_go() {
+            self.connection = Arc::new(Connection::new(self.limits.clone()));
+        }
+    }
+
+    /// Ends the exchange as its outcome demands.
+    fn finish(&self, outcome: Outcome) {
+        let is_head = self.connection.inflow().request().is_some_and(|request| request.framing.is_head);
+        let Some((socket, rest)) = self.connection.release() else {
+            return;
+        };
+        match outcome {
+            Outcome::Complete if rest.is_empty() && self.connection.inflow().drain(socket.as_fd()) => drop(socket),
+            Outcome::Complete => self.entry.leave(socket, rest),
+            Outcome::Failed => self.entry.leave(socket, vec![Refusal::Application.page(is_head).into()]),
+            Outcome::Broken => reset(socket),
+            Outcome::PeerGone => {
+                tracing::debug!(peer = %peer::name(&socket), "client closed the connection before its response was complete")
+            }
+        }
+    }
+}
+
+/// Closes so that the peer sees an error and not an end: on TCP by SO_LINGER 0, on a Unix socket by the request's unread last byte.
+fn reset(socket: OwnedFd) {
+    if !peer::is_unix(&socket) {
+        // If it fails the unread byte still does its work.
+        let _ = set_socket_linger(&socket, Some(Duration::ZERO));
+    }
+    drop(socket);
+}
