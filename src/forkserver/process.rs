@@ -1,0 +1,82 @@
+//! What a process does to itself by system calls whose wrappers leave a promise to their caller.
+#![expect(
+    unsafe_code,
+    reason = "fork, _exit and sigaction are unsafe; each is wrapped here once, with its promise kept"
+)]
+
+use std::{fs, io};
+
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::ForkResult,
+};
+
+/// Forks this process, which must have one thread: `None` in the child, the child's process in the parent.
+///
+/// # Errors
+/// When there are more threads, or the system refuses another process.
+pub fn fork() -> io::Result<Option<i32>> {
+    if threads() != 1 {
+        return Err(io::Error::other("only a process with one thread can be forked safely"));
+    }
+    // SAFETY: with a single thread, as just counted, no lock can be held in the child by a thread it does not have.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child.as_raw())),
+        ForkResult::Child => Ok(None),
+    }
+}
+
+/// Ends this process at once: no destructor, no `atexit` function and no other code of it runs.
+pub fn end(code: u8) -> ! {
+    // SAFETY: `_exit` asks nothing of its caller; what it leaves undone is what this function promises to leave undone.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// Lets the signals that stop a server pass: the supervisor commands by channel.
+///
+/// They are caught, not ignored: a program that the application executes starts with the default actions again.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn let_stop_signals_pass() -> io::Result<()> {
+    let handler = SigAction::new(SigHandler::Handler(pass), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        // SAFETY: `pass` does nothing, so it can interrupt anything.
+        unsafe { sigaction(signal, &handler) }?;
+    }
+    Ok(())
+}
+
+/// Makes children wait to be collected, as they do unless our parent has chosen to ignore its own.
+///
+/// # Errors
+/// When the system refuses.
+pub fn keep_children() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+    Ok(())
+}
+
+extern "C" fn pass(_signal: libc::c_int) {}
+
+/// Where `/proc` is not to be had, the one thread that asks is all we know of.
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_more_threads_is_not_forked() {
+        let (_stop, stopped) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(move || stopped.recv());
+            assert_eq!(fork().unwrap_err().kind(), io::ErrorKind::Other);
+            drop(_stop);
+            assert!(other.join().unwrap().is_err());
+        });
+    }
+}

@@ -1,0 +1,53 @@
+//! What is wanted of the fleet, and the words for it.
+
+use std::time::Duration;
+
+use crate::supervisor::exit::Exit;
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Worker processes.
+    pub(crate) workers: usize,
+    /// Desks in each.
+    pub(crate) threads: usize,
+    /// How long requests in flight may take once a stop was asked for.
+    pub(crate) stop_timeout: Duration,
+    /// The application, as it was named.
+    pub(crate) application: String,
+}
+
+impl Plan {
+    /// What the operator reads once all workers are ready.
+    pub(super) fn announcement(&self) -> String {
+        let (workers, threads) = (counted(self.workers, "worker"), counted(self.threads, "thread"));
+        let (version, application) = (env!("CARGO_PKG_VERSION"), &self.application);
+        format!("rusgi {version} ready: {workers} x {threads}, application {application}, pid {}", std::process::id())
+    }
+}
+
+/// A duration in the largest unit that loses nothing.
+pub(super) fn words(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{} s", duration.as_secs()),
+        _ => format!("{} ms", duration.as_millis()),
+    }
+}
+
+/// When something follows, as the end of a sentence.
+pub(super) fn after(pause: Duration) -> String {
+    if pause.is_zero() { String::new() } else { format!(" in {}", words(pause)) }
+}
+
+/// Why a first start is given up, as the end of a sentence.
+pub(super) fn advice(exit: Exit, in_a_row: u32) -> String {
+    match exit {
+        Exit::NotLoaded => "the application could not be loaded".to_owned(),
+        _ => format!("giving up after {in_a_row} deaths in a row, the lines above may say why"),
+    }
+}
+
+/// A number of things.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
