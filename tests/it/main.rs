@@ -1,0 +1,27 @@
+//! The promises of rusgi, each kept or broken by the real daemon: one file a promise.
+//!
+//! `RUSGI_BIN` names the executable under test, `RUSGI_DOOR` (embedded or wheel) the way it came in,
+//! `RUSGI_TEST_PYTHON` the Python that has Flask and Django. nginx must be installed.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+mod command_line;
+mod layers;
+mod load_failures;
+mod sockets;
+mod startup;
+
+mod bad_input;
+mod request_body;
+mod request_path;
+mod responses;
+mod slow_peers;
+
+mod broken_responses;
+mod shutdown;
+mod workers;
+
+mod behind_nginx;
+mod django;
+mod flask;

@@ -1,0 +1,23 @@
+//! The language of the tests: what one says to a daemon, to nginx and to the operating system.
+
+use std::time::Duration;
+
+pub(crate) mod browser;
+pub(crate) mod daemon;
+pub(crate) mod gate;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod nginx;
+pub(crate) mod packet;
+pub(crate) mod peer;
+pub(crate) mod process;
+pub(crate) mod reply;
+pub(crate) mod scratch;
+
+/// How long anything that must happen may take before the test gives up.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The file or folder at `path` inside the repository.
+pub(crate) fn in_repository(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
