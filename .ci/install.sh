@@ -1,0 +1,67 @@
+#!/bin/sh
+# Installs through apt what is missing for the named jobs, and nothing that is there already.
+# usage: .ci/install.sh [make] [rust] [python] [nginx] [bench]
+set -eu
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+here=$(dirname "$0")
+missing=
+
+there() { command -v "$1" >/dev/null 2>&1; }
+need() { missing="$missing $*"; }
+
+need_rust() {
+    if ! there cargo; then
+        echo "cargo: not found: install Rust from https://rustup.rs" >&2
+        exit 69
+    fi
+    # the linker, and the C++ that libFuzzer is written in
+    there cc && there c++ || need build-essential
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+}
+
+need_python() {
+    python=$("$here/pythons.sh" | head -n 1)
+    if [ -z "$python" ]; then
+        need python3 python3-dev python3-venv
+    elif ! "$python" "$here/headers.py"; then
+        case $python in
+            /usr/bin/*) need python3-dev python3-venv ;;
+            *) echo "$python: has no Python.h or no ensurepip: install its development files" >&2 && exit 69 ;;
+        esac
+    fi
+}
+
+for job in "$@"; do
+    case $job in
+        make) there make || need make ;;
+        rust) need_rust ;;
+        python) need_python ;;
+        nginx) there nginx || need nginx ;;
+        bench) there strace || need strace; there wrk || need wrk ;;
+        *) echo "$job: not a job: say make, rust, python, nginx or bench" >&2 && exit 64 ;;
+    esac
+done
+
+[ -n "$missing" ] || exit 0
+
+apt="apt-get install -y --no-install-recommends$missing"
+quiet="-qq -o Dpkg::Use-Pty=0"
+sudo=
+if ! there apt-get; then
+    echo "missing:$missing (these are Debian's names): install them, then run this again" >&2
+    exit 69
+elif [ "$(id -u)" -ne 0 ]; then
+    if ! there sudo; then
+        echo "missing:$missing; neither root nor sudo here: have root run: $apt" >&2
+        exit 69
+    fi
+    sudo=sudo
+fi
+
+echo "installing what is missing:$missing"
+case $missing in *nginx*) echo "(Debian starts nginx on port 80 when it installs it; 'systemctl disable --now nginx' if that is not wanted)" ;; esac
+# shellcheck disable=SC2086  # several words are meant
+$sudo apt-get update $quiet
+# shellcheck disable=SC2086  # several words are meant
+$sudo env DEBIAN_FRONTEND=noninteractive $apt $quiet

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Makes or refreshes a virtual environment with rusgi built from this checkout and installed like any user would.
+# usage: .ci/venv.sh DIR PYTHON PROFILE [REQUIREMENTS]   PROFILE: cargo's, release or dev
+set -eu
+
+dir=$1 python=$2 profile=$3 requirements=${4:-}
+cd "$(dirname "$0")/.."
+
+# another interpreter than last time: what is installed in there does not fit
+[ "$(readlink -f "$dir/bin/python")" = "$(readlink -f "$python")" ] || rm -rf "$dir"
+[ -x "$dir/bin/pip" ] || "$python" -m venv "$dir"
+[ -z "$requirements" ] || "$dir/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+
+# wheels have a target directory of their own: the embedding binary is configured otherwise and would be rebuilt each time
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/wheel"
+export MATURIN_PEP517_ARGS="--profile $profile"
+echo "building the wheel for $("$dir/bin/python" -V) ($profile profile) into $dir"
+exec "$dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall .

@@ -1,0 +1,40 @@
+# Every target installs through apt what it misses (as root or with sudo) and says so.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fuzz bench build clean
+
+# make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
+PORT =
+SECONDS = 60
+BENCH =
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a Flask application behind nginx and rusgi, until Ctrl-C (PORT=8080 to choose one)
+	@.ci/install.sh rust python nginx
+	@.ci/venv.sh $(TARGET)/venv "$$(.ci/pythons.sh | head -n 1)" release tests/requirements.txt
+	@$(TARGET)/venv/bin/python examples/demo.py $(TARGET)/venv/bin/rusgi $(PORT)
+
+test: ## everything CI checks: style, units, both doors end to end, every Python found, fuzz smoke
+	@.ci/install.sh rust python nginx
+	@.ci/test.sh
+
+lint: ## style only: rustfmt, clippy, documentation
+	@.ci/install.sh rust python
+	@.ci/test.sh format lint docs
+
+fuzz: ## each fuzz target for SECONDS (60)
+	@.ci/install.sh rust
+	@fuzz/run.sh $(SECONDS)
+
+bench: ## rusgi beside uWSGI behind one nginx; writes bench.json
+	@.ci/install.sh rust python nginx bench
+	@.ci/bench.sh $(BENCH)
+
+build: ## the embedding binary: target/release/rusgi
+	@.ci/install.sh rust python
+	PYO3_PYTHON="$$(.ci/pythons.sh | head -n 1)" cargo build --release --locked
+
+clean: ## remove everything that was built
+	rm -rf target fuzz/target bench.json

@@ -1,0 +1,84 @@
+"""What the kernel knows about a server's processes."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import tempfile
+
+NANOSECONDS = 1e9
+
+
+class Tree:
+    """A process and all its descendants, looked up anew at each call."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def pids(self):
+        found, todo = [], [self.root]
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
+            for task in tasks(pid):
+                todo += map(int, read(task / "children").split())
+        return found
+
+    def cpu_seconds(self):
+        """Time on a CPU, user and system, of all threads; schedstat counts in ns where stat counts in hundredths of a second."""
+        ran = [read(task / "schedstat").split() for pid in self.pids() for task in tasks(pid)]
+        return sum(int(fields[0]) for fields in ran if fields) / NANOSECONDS
+
+    def memory(self):
+        """KiB of proportional set size: shared pages are divided among those who share them."""
+        lines = [line for pid in self.pids() for line in read(pathlib.Path(f"/proc/{pid}/smaps_rollup")).splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def tasks(pid):
+    try:
+        return list(pathlib.Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def read(path):
+    """A process may end while it is being looked at."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+@contextlib.contextmanager
+def system_calls(tree):
+    """Yields a dict that holds, after the block, how often each system call was made in it."""
+    counted = {}
+    with tempfile.NamedTemporaryFile("r", prefix="strace-") as summary:
+        attach = [word for pid in tree.pids() for word in ("-p", str(pid))]
+        command = ["strace", "-f", "-c", "-U", "calls,name", "-o", summary.name, *attach]
+        tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C"})
+        await_attached(tracer)
+        try:
+            yield counted
+        finally:
+            tracer.terminate()
+            tracer.communicate()
+        counted.update(parsed_summary(summary.read()))
+
+
+def await_attached(tracer):
+    for line in tracer.stderr:
+        if "attached" in line:
+            return
+    raise SystemExit("strace: cannot attach: run as root, or allow ptrace (sysctl kernel.yama.ptrace_scope=0)")
+
+
+def parsed_summary(text):
+    """Lines such as `  1234 accept4`, between two rules of dashes."""
+    rows = [line.split() for line in text.splitlines()]
+    return {
+        name: int(calls)
+        for calls, name in (row for row in rows if len(row) == 2)
+        if calls.isdigit() and name != "total"
+    }
