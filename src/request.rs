@@ -58,6 +58,14 @@ impl<'a> Request<'a> {
         self.vars.get(b"REQUEST_METHOD").filter(|method| !method.is_empty()).unwrap_or(b"GET")
     }
 
+    /// HTTP_X_REQUEST_ID, where the peer sent one that is fit for a log line: at most 200 visible ASCII characters.
+    #[must_use]
+    pub fn given_id(&self) -> Option<&'a str> {
+        let id = self.vars.get(b"HTTP_X_REQUEST_ID")?;
+        let is_fit = (1..=200).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        std::str::from_utf8(id).ok().filter(|_| is_fit)
+    }
+
     /// What to name the request by in a log line: REQUEST_URI without its query, else PATH_INFO.
     #[must_use]
     pub fn path(&self) -> &'a [u8] {
@@ -95,6 +103,16 @@ pub trait Inbound: Send + Sync {
     /// See [`BodyError`]; what had been read before the error is lost, for the request is.
     fn read_body(&self, into: &mut [u8]) -> Result<usize, BodyError>;
 
+    /// Prepares for the response to begin, after which a peer may send no more of the body: spools what still comes at once,
+    /// as far as it may be buffered. Whatever is missing then can never be read. Call it without the GIL.
+    fn seal_body(&self);
+
+    /// Whether a part of the body has not even been seen, so that [`seal_body`](Self::seal_body) has something to do.
+    fn is_body_coming(&self) -> bool;
+
+    /// Names the request in the log: what the peer calls it (HTTP_X_REQUEST_ID), else a number of our own.
+    fn request_id(&self) -> String;
+
     /// Whether the peer has closed its side: nobody will read the response.
     fn is_peer_gone(&self) -> bool;
 }
@@ -115,6 +133,12 @@ pub enum BodyError {
         missing: u64,
         /// The body timeout.
         within: Duration,
+    },
+    /// The application read on after its response had begun, and nginx sends no more of a body then.
+    #[error("{missing} bytes of the request body had not been read when the response began, and cannot be any more")]
+    Sealed {
+        /// Bytes of the body that are lost.
+        missing: u64,
     },
     /// The application read after its response had been finished.
     #[error("wsgi.input was read after the request had ended")]

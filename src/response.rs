@@ -1,6 +1,9 @@
 //! A response in the words that `net` and `python` share: where it is written to, and how it ended.
 
-use std::io::IoSlice;
+use std::{
+    io::IoSlice,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
 use bytes::Bytes;
 
@@ -20,8 +23,37 @@ pub trait Outbound: Send + Sync {
     /// [`Gone`] when the peer has left or took nothing for the time that `patience` allows.
     fn await_writable(&self, patience: Patience) -> Result<bool, Gone>;
 
+    /// Sends up to `count` bytes of a regular file from `offset` on, without copying them through this process. Never waits
+    /// for the peer. `None`: it takes nothing for now; 0: the file has ended.
+    ///
+    /// # Errors
+    /// [`Gone`] as for [`try_write`](Self::try_write), and when the file cannot be read.
+    fn try_send_file(&self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<Option<usize>, Gone>;
+
     /// Leaves the rest of a finished response to the lobby; nothing may be written after it.
-    fn hand_over(&self, rest: Vec<Bytes>);
+    fn hand_over(&self, rest: Vec<Part>);
+}
+
+/// A piece of a response that outlives the application's call.
+#[derive(Debug)]
+pub enum Part {
+    /// Bytes, and whatever keeps them alive.
+    Bytes(Bytes),
+    /// A piece of a regular file.
+    File {
+        /// The file, a descriptor of our own.
+        file: OwnedFd,
+        /// Where the piece begins.
+        offset: u64,
+        /// How many bytes it has.
+        left: u64,
+    },
+}
+
+impl From<Vec<u8>> for Part {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
 }
 
 /// How long to wait for a peer that takes no more bytes for now.

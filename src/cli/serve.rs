@@ -39,11 +39,15 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Application")]
 pub(super) struct AppArgs {
-    /// MODULE[:CALLABLE], or a .py or .wsgi file in place of the module [default callable: application]
-    ///
-    /// `CALLABLE()` calls a factory without arguments. A file is looked up in --chdir.
-    #[arg(help_heading = "Argument")]
+    /// The application, as `config::Target` reads it.
+    #[arg(help_heading = "Argument", help = TARGET, long_help = [TARGET, TARGET_MORE].concat())]
     pub(super) target: String,
+    /// PREFIX=TARGET: serve another application below a path; may be repeated [default: none]
+    ///
+    /// The prefix ends at the end of a path segment and moves from PATH_INFO to SCRIPT_NAME. In the environment variable a
+    /// comma separates mounts.
+    #[arg(long, env = "RUSGI_MOUNT", value_name = "MOUNT", value_delimiter = ',')]
+    pub(super) mount: Vec<String>,
     /// Directory to enter before anything is imported [default: where rusgi is started]
     #[arg(long, env = "RUSGI_CHDIR", value_name = "DIR")]
     pub(super) chdir: Option<PathBuf>,
@@ -105,6 +109,9 @@ pub(super) struct LimitArgs {
     /// Bytes of a request body that are gathered before a Python thread is taken
     #[arg(long, env = "RUSGI_BODY_BUFFER", value_name = "SIZE", default_value = "256k", allow_hyphen_values = true)]
     pub(super) body_buffer: String,
+    /// Longest request body that is served; a longer one is answered with 413 [default: what nginx lets through]
+    #[arg(long, env = "RUSGI_MAX_BODY", value_name = "SIZE", allow_hyphen_values = true)]
+    pub(super) max_body: Option<String>,
     /// How long a request body may pause before the request is answered with 408
     #[arg(long, env = "RUSGI_BODY_TIMEOUT", value_name = "TIME", default_value = "30s", allow_hyphen_values = true)]
     pub(super) body_timeout: String,
@@ -128,6 +135,9 @@ pub(super) struct LogArgs {
     pub(super) log_format: String,
 }
 
+const TARGET: &str = "MODULE[:CALLABLE], or a .py or .wsgi file in place of the module [default callable: application]";
+const TARGET_MORE: &str = "\n\nCALLABLE() calls a factory without arguments. A file is looked up in --chdir.";
+
 /// Serves as `args` say; `sources` knows which of them came from the environment.
 pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
     let config = match settings::check(args, sources) {
@@ -139,8 +149,8 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
     };
     logging::start(config.log);
     logging::set_process(Process::Supervisor);
-    if let Err(refusal) = process::keep_children() {
-        error!("children cannot be waited for ({refusal}); start rusgi from another parent");
+    if let Err(refusal) = process::open_standard_streams().and_then(|()| process::keep_children()) {
+        error!("this process cannot be prepared ({refusal}); check /dev/null and the limit on open files");
         return supervisor::Exit::Refused.code();
     }
     supervise(door, &config)

@@ -11,7 +11,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use crate::{
     cli::serve::{AppArgs, Args, LimitArgs, ListenArgs, LogArgs, WorkerArgs},
     config::{
-        Address, App, Config, Limits, Listen, Log, Problem, Target, Workers, machine, owner,
+        Address, App, Config, Limits, Listen, Log, Mount, Problem, Target, Workers, machine, owner,
         quantity::{parse_count, parse_duration, parse_size},
     },
 };
@@ -73,10 +73,12 @@ fn app(args: &AppArgs, found: &mut Found<'_>) -> Option<App> {
     // Relative paths mean what they would if one had changed to the directory by hand.
     let base = chdir.clone().flatten().unwrap_or(here);
     let target = found.take("target", args.target.parse()).map(|target: Target| target.found_in(&base));
+    let mounts: Vec<_> = args.mount.iter().map(|text| found.take("mount", text.parse::<Mount>())).collect();
     let pythonpath: Vec<_> = args.pythonpath.iter().map(|entry| entry_of(entry, &base, found)).collect();
     let virtualenv = args.virtualenv.as_ref().map(|directory| found.directory("virtualenv", &base, directory));
     Some(App {
         target: target?,
+        mounts: mounts.into_iter().map(|mount| Some(mount?.found_in(&base))).collect::<Option<_>>()?,
         chdir: chdir.map_or(Some(None), |chdir| chdir.map(Some))?,
         pythonpath: pythonpath.into_iter().collect::<Option<_>>()?,
         virtualenv: virtualenv.map_or(Some(None), |virtualenv| virtualenv.map(Some))?,
@@ -93,7 +95,7 @@ fn entry_of(entry: &Path, base: &Path, found: &mut Found<'_>) -> Option<PathBuf>
 }
 
 fn listen(args: &ListenArgs, found: &mut Found<'_>) -> Option<Listen> {
-    let addresses: Vec<_> = args.socket.iter().map(|text| found.take("socket", text.parse::<Address>())).collect();
+    let addresses = addresses(&args.socket, found);
     let socket_mode = found.take("socket_mode", owner::parse_mode(&args.socket_mode));
     let socket_owner = args.socket_owner.as_ref().map(|text| found.take("socket_owner", text.parse()));
     let backlog = match &args.backlog {
@@ -103,11 +105,26 @@ fn listen(args: &ListenArgs, found: &mut Found<'_>) -> Option<Listen> {
         None => Some(machine::somaxconn().min(DEFAULT_QUEUE)),
     };
     Some(Listen {
-        addresses: addresses.into_iter().collect::<Option<_>>()?,
+        addresses: addresses?,
         socket_mode: socket_mode?,
         socket_owner: socket_owner.map_or(Some(None), |owner| owner.map(Some))?,
         backlog: backlog?,
     })
+}
+
+fn addresses(texts: &[String], found: &mut Found<'_>) -> Option<Vec<Address>> {
+    let mut addresses = Vec::with_capacity(texts.len());
+    let before = found.problems.len();
+    for text in texts {
+        let twice = || format!("{text} is given twice: remove one of the two");
+        match found.take("socket", text.parse::<Address>()) {
+            Some(address) if address.is_definite() && addresses.contains(&address) => {
+                found.take("socket", Err::<(), _>(twice()));
+            }
+            address => addresses.extend(address),
+        }
+    }
+    (found.problems.len() == before).then_some(addresses)
 }
 
 fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
@@ -122,11 +139,13 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
 
 fn limits(args: &LimitArgs, found: &mut Found<'_>) -> Option<Limits> {
     let body_buffer = found.take("body_buffer", parse_size(&args.body_buffer));
+    let max_body = args.max_body.as_ref().map(|text| found.take("max_body", parse_size(text)));
     let body_timeout = found.duration("body_timeout", &args.body_timeout);
     let head_timeout = found.duration("head_timeout", &args.head_timeout);
     let write_timeout = found.duration("write_timeout", &args.write_timeout);
     Some(Limits {
         body_buffer: body_buffer?,
+        max_body: max_body.map_or(Some(None), |size| size.map(|size| Some(size as u64)))?,
         body_timeout: body_timeout?,
         head_timeout: head_timeout?,
         write_timeout: write_timeout?,
@@ -214,6 +233,13 @@ mod tests {
         assert_eq!((config.workers.count, config.workers.threads), (3, 4));
         assert_eq!(config.workers.stop_timeout, Duration::from_secs(60));
         assert_eq!(config.log.format, Format::Json);
+    }
+
+    #[test]
+    fn an_address_can_be_given_once_unless_the_kernel_chooses_the_port() {
+        assert_eq!(checked(&["app", "--socket=:0", "--socket=:0"]).unwrap().listen.addresses.len(), 2);
+        let problems = checked(&["app", "--socket=/a", "--socket=unix:/a"]).unwrap_err();
+        assert_eq!(problems, ["--socket: unix:/a is given twice: remove one of the two"]);
     }
 
     #[test]

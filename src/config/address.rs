@@ -58,6 +58,11 @@ impl Address {
             Self::Tcp(address) => address.ip().is_loopback(),
         }
     }
+
+    /// Whether two sockets cannot have it: not so where the kernel chooses the port.
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
 }
 
 impl FromStr for Address {

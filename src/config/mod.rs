@@ -5,6 +5,7 @@
 pub mod address;
 pub mod log;
 pub mod machine;
+pub mod mount;
 pub mod owner;
 pub mod problem;
 pub mod quantity;
@@ -14,6 +15,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use address::Address;
 pub use log::{Format, Level, Log};
+pub use mount::Mount;
 pub use owner::Owner;
 pub use problem::Problem;
 pub use target::{Callable, Target};
@@ -38,6 +40,8 @@ pub struct Config {
 pub struct App {
     /// Where the WSGI callable is found.
     pub target: Target,
+    /// Applications served below a path instead of `target`.
+    pub mounts: Vec<Mount>,
     /// The directory to change to before anything is imported; absolute. `None` keeps the one rusgi was started in.
     pub chdir: Option<PathBuf>,
     /// Directories put in front of `sys.path`, first one first; absolute.
@@ -77,6 +81,8 @@ pub struct Workers {
 pub struct Limits {
     /// Bytes of a request body that are gathered before a desk is taken; the rest streams to the application.
     pub body_buffer: usize,
+    /// The longest request body that is served at all, in bytes; `None` leaves that to nginx's `client_max_body_size`.
+    pub max_body: Option<u64>,
     /// How long a request body that has begun may pause.
     pub body_timeout: Duration,
     /// How long a packet's header and vars may take to arrive.

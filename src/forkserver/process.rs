@@ -4,12 +4,16 @@
     reason = "fork, _exit and sigaction are unsafe; each is wrapped here once, with its promise kept"
 )]
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, IntoRawFd},
+};
 
 use nix::{
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
     unistd::ForkResult,
 };
+use rustix::fs::{Mode, OFlags};
 
 /// Forks this process, which must have one thread: `None` in the child, the child's process in the parent.
 ///
@@ -47,6 +51,22 @@ pub fn let_stop_signals_pass() -> io::Result<()> {
     Ok(())
 }
 
+/// Opens `/dev/null` in place of each standard stream that is closed, so that no socket of ours takes its number.
+///
+/// # Errors
+/// When `/dev/null` cannot be opened.
+pub fn open_standard_streams() -> io::Result<()> {
+    loop {
+        // Without CLOEXEC, as standard streams are: programs that the application executes need them as well.
+        let lowest = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        if lowest.as_raw_fd() > STANDARD_ERROR {
+            return Ok(());
+        }
+        // It stays open for as long as the process lives.
+        let _number = lowest.into_raw_fd();
+    }
+}
+
 /// Makes children wait to be collected, as they do unless our parent has chosen to ignore its own.
 ///
 /// # Errors
@@ -57,6 +77,8 @@ pub fn keep_children() -> io::Result<()> {
     unsafe { sigaction(Signal::SIGCHLD, &default) }?;
     Ok(())
 }
+
+const STANDARD_ERROR: i32 = 2;
 
 extern "C" fn pass(_signal: libc::c_int) {}
 
@@ -71,11 +93,11 @@ mod tests {
 
     #[test]
     fn a_process_with_more_threads_is_not_forked() {
-        let (_stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
             let other = scope.spawn(move || stopped.recv());
             assert_eq!(fork().unwrap_err().kind(), io::ErrorKind::Other);
-            drop(_stop);
+            drop(stop);
             assert!(other.join().unwrap().is_err());
         });
     }

@@ -6,14 +6,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Mutex, MutexGuard, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::sendfile,
     io::{Errno, retry_on_intr},
     net::{SendAncillaryBuffer, SendFlags, Shutdown, sendmsg, shutdown},
 };
@@ -22,18 +22,23 @@ use crate::{
     config::Limits,
     net::inflow::{Inflow, Pull},
     request::{BodyError, Inbound, Request},
-    response::{Exchange, Gone, Outbound, Patience},
+    response::{Exchange, Gone, Outbound, Part, Patience},
 };
 
 /// How long a desk waits for a peer before it leaves the rest of a response to the lobby.
 const BRIEF: Duration = Duration::from_millis(5);
+
+/// How long a pause in a body ends its spooling once the response is about to begin.
+const SPOOL_PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection in a desk's hands. One is reused for request after request unless the application kept hold of the last.
 #[derive(Debug)]
 pub struct Connection {
     socket: RwLock<Option<OwnedFd>>,
     inflow: Mutex<Inflow>,
-    rest: Mutex<Vec<Bytes>>,
+    rest: Mutex<Vec<Part>>,
+    /// The request's number in this process; 0 until something asks for it.
+    number: AtomicU64,
     has_written: AtomicBool,
     limits: Limits,
 }
@@ -46,6 +51,7 @@ impl Connection {
             socket: RwLock::new(None),
             inflow: Mutex::new(Inflow::new()),
             rest: Mutex::default(),
+            number: AtomicU64::new(0),
             has_written: AtomicBool::new(false),
             limits,
         }
@@ -65,6 +71,7 @@ impl Connection {
 
     fn adopt(&self, socket: OwnedFd) {
         self.has_written.store(false, Ordering::Relaxed);
+        self.number.store(0, Ordering::Relaxed);
         *self.socket.write().unwrap_or_else(|poison| poison.into_inner()) = Some(socket);
     }
 
@@ -101,7 +108,7 @@ impl Connection {
     }
 
     /// Ends the exchange for the application's objects and returns the socket, what was read, and what is left to write.
-    pub fn release(&self) -> Option<(OwnedFd, Vec<Bytes>)> {
+    pub fn release(&self) -> Option<(OwnedFd, Vec<Part>)> {
         // A thread of the application may still be waiting in a read: end its wait before asking for the write lock.
         if self.socket.try_write().is_err() {
             drop(self.with_socket(|socket| Ok(shutdown(socket, Shutdown::Read)?)));
@@ -138,6 +145,9 @@ impl Inbound for Connection {
             let rest = into.get_mut(done..).unwrap_or_default();
             match self.with_socket(|socket| lock(&self.inflow).read_body(socket, rest)) {
                 Ok(Pull::Some(count)) => done += count,
+                Ok(Pull::Blocked) if lock(&self.inflow).is_sealed() => {
+                    return Err(BodyError::Sealed { missing: self.body_left() });
+                }
                 Ok(Pull::Blocked) => self.await_body()?,
                 Ok(Pull::End) => {
                     return Err(BodyError::Closed { missing: self.body_left() });
@@ -154,6 +164,30 @@ impl Inbound for Connection {
         Ok(done)
     }
 
+    fn is_body_coming(&self) -> bool {
+        lock(&self.inflow).body_unseen() > 0
+    }
+
+    fn seal_body(&self) {
+        let limit = self.limits.body_buffer;
+        let has_begun = lock(&self.inflow).body_seen() > 0;
+        lock(&self.inflow).make_room();
+        while !lock(&self.inflow).is_full(limit) {
+            match self.fill() {
+                Ok(Pull::Some(_)) => {}
+                // A body that was announced and never sent is not waited for.
+                Ok(Pull::Blocked) if has_begun && self.await_readable(SPOOL_PAUSE) => {}
+                _ => break,
+            }
+        }
+        lock(&self.inflow).seal();
+    }
+
+    fn request_id(&self) -> String {
+        let given = lock(&self.inflow).request().and_then(|request| request.given_id().map(String::from));
+        given.unwrap_or_else(|| format!("{:x}-{:x}", std::process::id(), self.number()))
+    }
+
     fn is_peer_gone(&self) -> bool {
         let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         self.with_socket(|socket| wait(socket, gone, Duration::ZERO)).unwrap_or(true)
@@ -161,6 +195,20 @@ impl Inbound for Connection {
 }
 
 impl Connection {
+    /// The request's number, given to it when first asked for: most requests are never named.
+    fn number(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        match self.number.load(Ordering::Relaxed) {
+            0 => {
+                let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+                self.number
+                    .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed)
+                    .map_or_else(|other| other, |_| number)
+            }
+            number => number,
+        }
+    }
+
     fn await_body(&self) -> Result<(), BodyError> {
         let timeout = self.limits.body_timeout;
         if self.with_socket(|socket| wait(socket, PollFlags::IN, timeout))? {
@@ -198,12 +246,36 @@ impl Outbound for Connection {
         Ok(ready)
     }
 
-    fn hand_over(&self, rest: Vec<Bytes>) {
+    fn try_send_file(&self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<Option<usize>, Gone> {
+        let sent = self.with_socket(|socket| send_file(socket, file, offset, count)).map_err(|_| Gone)?;
+        if sent.is_some_and(|sent| sent > 0) {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
+        Ok(sent)
+    }
+
+    fn hand_over(&self, rest: Vec<Part>) {
         *lock(&self.rest) = rest;
     }
 }
 
 impl Exchange for Connection {}
+
+/// One `sendfile(2)`; `None` when the peer takes nothing for now.
+pub(super) fn send_file(
+    socket: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    offset: u64,
+    count: u64,
+) -> io::Result<Option<usize>> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut offset = offset;
+    match retry_on_intr(|| sendfile(socket, file, Some(&mut offset), count)) {
+        Ok(sent) => Ok(Some(sent)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// A lock whose holder panicked is still good: every change under it is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

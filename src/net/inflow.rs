@@ -38,6 +38,10 @@ pub struct Inflow {
     consumed: u64,
     /// Bytes of the body that the application has read.
     read: u64,
+    /// Where in the body the bytes buffered behind the head begin.
+    base: u64,
+    /// Whether bytes that have not been seen are lost, because the response has begun.
+    is_sealed: bool,
 }
 
 /// What a non-blocking read brought.
@@ -66,7 +70,7 @@ impl Inflow {
     /// An inflow that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: vec![0; WINDOW], filled: 0, head: 0, framing: Framing::default(), seen: 0, consumed: 0, read: 0 }
+        Self::over(vec![0; WINDOW])
     }
 
     /// An inflow that the lobby has begun: `bytes` have been seen, all but the last `pending` have left the socket.
@@ -84,7 +88,21 @@ impl Inflow {
         if buffer.len() > KEPT {
             buffer = vec![0; WINDOW];
         }
-        *self = Self { buffer, filled: 0, head: 0, framing: Framing::default(), seen: 0, consumed: 0, read: 0 };
+        *self = Self::over(buffer);
+    }
+
+    fn over(buffer: Vec<u8>) -> Self {
+        Self {
+            buffer,
+            filled: 0,
+            head: 0,
+            framing: Framing::default(),
+            seen: 0,
+            consumed: 0,
+            read: 0,
+            base: 0,
+            is_sealed: false,
+        }
     }
 
     /// Looks at what has arrived of the head.
@@ -111,7 +129,7 @@ impl Inflow {
     ///
     /// # Errors
     /// The refusal that the peer is owed when this is no request that rusgi serves.
-    pub fn parse(&mut self) -> Result<Head, Refusal> {
+    pub fn parse(&mut self, max_body: Option<u64>) -> Result<Head, Refusal> {
         if self.head > 0 {
             return Ok(Head::Request);
         }
@@ -123,6 +141,10 @@ impl Inflow {
             return Ok(Head::Ping);
         }
         let (framing, head) = (Framing::new(&packet)?, packet.header.packet_len());
+        let length = framing.content_length;
+        if let Some(limit) = max_body.filter(|limit| length > *limit) {
+            return Err(Refusal::TooLarge { length, limit });
+        }
         (self.framing, self.head) = (framing, head);
         // What lies beyond the request is no part of it: drained, never read.
         self.seen = self.seen.min(self.total());
@@ -163,7 +185,8 @@ impl Inflow {
 
     /// Copies buffered body bytes into `into` and returns how many.
     pub fn take_body(&mut self, into: &mut [u8]) -> usize {
-        let start = usize::try_from(self.read).ok().and_then(|read| self.head.checked_add(read));
+        let start =
+            self.read.checked_sub(self.base).and_then(|skip| self.head.checked_add(usize::try_from(skip).ok()?));
         let at_hand = start.and_then(|start| self.buffer.get(start..self.filled)).unwrap_or_default();
         let count = at_hand.len().min(into.len());
         if let (Some(to), Some(from)) = (into.get_mut(..count), at_hand.get(..count)) {
@@ -178,6 +201,9 @@ impl Inflow {
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
     pub fn read_body(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+        if self.is_sealed {
+            return Ok(Pull::Blocked);
+        }
         let pulled = self.pull(socket, into);
         if let Ok(Pull::Some(count)) = pulled {
             self.read += count as u64;
@@ -194,13 +220,25 @@ impl Inflow {
     /// Bytes of the body that are buffered and not read.
     #[must_use]
     pub fn body_at_hand(&self) -> u64 {
-        ((self.filled - self.head) as u64).saturating_sub(self.read)
+        (self.base + (self.filled - self.head) as u64).saturating_sub(self.read)
     }
 
-    /// Whether any byte has been seen.
+    /// Forgets buffered body bytes that have been read, so that [`fill`](Self::fill) has room behind the head again.
+    pub fn make_room(&mut self) {
+        if self.body_at_hand() == 0 {
+            (self.filled, self.base) = (self.head, self.seen.saturating_sub(self.head as u64));
+        }
+    }
+
+    /// Gives up whatever has not been seen.
+    pub fn seal(&mut self) {
+        self.is_sealed = true;
+    }
+
+    /// Whether what has not been seen is lost.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.filled == 0
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
     }
 
     /// Bytes of the body that have been seen, read or not.

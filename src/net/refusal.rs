@@ -26,6 +26,14 @@ pub enum Refusal {
     /// The packet is well formed and still no request.
     #[error("bad request: {0}")]
     BadRequest(#[from] BadRequest),
+    /// The body is longer than is served.
+    #[error("request body of {length} bytes: more than --max-body {limit} allows")]
+    TooLarge {
+        /// CONTENT_LENGTH.
+        length: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The peer closed its side in the middle of the packet.
     #[error("malformed packet at offset {0}: the peer stopped sending in the middle of it")]
     CutShort(usize),
@@ -79,6 +87,7 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::BadRequest(_)
             | Self::CutShort(_) => "400 Bad Request",
+            Self::TooLarge { .. } => "413 Content Too Large",
             Self::SlowHead { .. } | Self::SlowBody { .. } => "408 Request Timeout",
             Self::Application => "500 Internal Server Error",
         }

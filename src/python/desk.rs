@@ -7,18 +7,19 @@ use pyo3::{
     exceptions::{PyAssertionError, PyConnectionResetError, PyTypeError},
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyList, PyTuple},
+    types::{PyBytes, PyList, PyTuple},
 };
 
 use crate::{
     python::{
         Application,
-        environ::Environs,
+        environ::{Environs, Made},
+        file_wrapper::FileWrapper,
         input::Input,
-        process::{Pin, is_sole},
+        process::{Pin, references},
         reply::{Chunks, Reply, Stage},
         start_response::StartResponse,
-        traceback,
+        traceback::{self, Name},
     },
     response::{Exchange, Gone, Outcome},
 };
@@ -47,7 +48,20 @@ struct Objects {
     exchange: Arc<dyn Exchange>,
     reply: Arc<Reply>,
     input: Py<Input>,
+    disconnected: Py<Disconnected>,
     start_response: Py<StartResponse>,
+}
+
+/// `rusgi.disconnected`: tells an application whether anybody still waits for its response.
+#[pyclass(frozen, name = "Disconnected", module = "rusgi")]
+pub(super) struct Disconnected(Arc<dyn Exchange>);
+
+#[pymethods]
+impl Disconnected {
+    /// True once the client has closed the connection, or the request has ended.
+    fn __call__(&self) -> bool {
+        self.0.is_peer_gone()
+    }
 }
 
 impl Objects {
@@ -56,17 +70,20 @@ impl Objects {
         Ok(Self {
             exchange: Arc::clone(exchange),
             input: Py::new(py, Input::new(Arc::clone(exchange)))?,
+            disconnected: Py::new(py, Disconnected(Arc::clone(exchange)))?,
             start_response: Py::new(py, StartResponse::new(py, Arc::clone(&reply))?)?,
             reply,
         })
     }
 
-    /// These objects, if nobody else has a reference to one of them.
+    /// These objects, if nobody but this desk and its template has a reference to one of them.
     fn reusable(self, py: Python<'_>) -> Option<Self> {
-        let start_response = self.start_response.get();
-        let is_free =
-            is_sole(py, &self.input) && is_sole(py, &self.start_response) && is_sole(py, start_response.writer());
+        let writer = self.start_response.get().writer();
         self.input.get().reset();
+        let is_free = references(py, &self.input) == Some(2)
+            && references(py, &self.disconnected) == Some(2)
+            && references(py, &self.start_response) == Some(1)
+            && references(py, writer) == Some(1);
         is_free.then_some(self)
     }
 }
@@ -104,7 +121,8 @@ impl Desk {
     /// When Python has no memory left.
     pub fn new(application: Application, facts: Facts) -> Result<Self, String> {
         let pin = Pin::new();
-        let environs = Python::attach(|py| Environs::new(py, facts)).map_err(|error| error.to_string())?;
+        let environs =
+            Python::attach(|py| Environs::new(py, facts, application.prefixes())).map_err(|error| error.to_string())?;
         Ok(Self { application, environs, objects: None, _pin: pin })
     }
 
@@ -122,41 +140,41 @@ impl Desk {
 
     fn serve_attached(&mut self, py: Python<'_>, exchange: &Arc<dyn Exchange>) -> Outcome {
         let objects = match self.objects.take().filter(|objects| Arc::ptr_eq(&objects.exchange, exchange)) {
-            Some(objects) => objects,
-            None => match Objects::new(py, exchange) {
-                Ok(objects) => objects,
-                Err(error) => {
-                    return failed(py, exchange, "no memory for a request", &error, Stage::Idle);
-                }
-            },
+            Some(objects) => Ok(objects),
+            None => self.equip(py, exchange),
         };
-        let outcome = match self.environ(py, exchange, &objects) {
-            Ok(environ) => self.call(py, environ, &objects),
-            Err(error) => failed(py, exchange, "no memory for an environ", &error, Stage::Idle),
+        let (objects, environ) = match objects.and_then(|objects| Ok((self.environ(py, &objects)?, objects))) {
+            Ok((environ, objects)) => (objects, environ),
+            Err(error) => return failed(py, exchange, "no environ could be made", &error, Stage::Idle),
         };
+        self.environs.errors().set_serving(true);
+        let outcome = self.call(py, environ, &objects);
+        self.environs.errors().set_serving(false);
         self.objects = objects.reusable(py);
         outcome
     }
 
-    fn environ<'py>(
-        &mut self,
-        py: Python<'py>,
-        exchange: &Arc<dyn Exchange>,
-        objects: &Objects,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    /// New objects for an exchange that has none, and a template that holds them.
+    fn equip(&self, py: Python<'_>, exchange: &Arc<dyn Exchange>) -> PyResult<Objects> {
+        let objects = Objects::new(py, exchange)?;
+        self.environs.errors().follow(exchange);
+        self.environs.equip(py, &objects.input, &objects.disconnected)?;
+        Ok(objects)
+    }
+
+    fn environ<'py>(&mut self, py: Python<'py>, objects: &Objects) -> PyResult<Made<'py>> {
         let mut made = None;
-        exchange.with_request(&mut |request| {
+        objects.exchange.with_request(&mut |request| {
             objects.reply.reset(request.framing.is_head);
             made = Some(self.environs.make(py, request));
         });
-        let environ = made.unwrap_or_else(|| Err(PyAssertionError::new_err("no request")))?;
-        environ.set_item(intern!(py, "wsgi.input"), &objects.input)?;
-        Ok(environ)
+        made.unwrap_or_else(|| Err(PyAssertionError::new_err("no request")))
     }
 
-    fn call(&self, py: Python<'_>, environ: Bound<'_, PyDict>, objects: &Objects) -> Outcome {
+    fn call(&self, py: Python<'_>, made: Made<'_>, objects: &Objects) -> Outcome {
         let reply = &objects.reply;
-        let result = match self.application.bind(py).call1((environ, &objects.start_response)) {
+        let application = self.application.at(py, made.mount);
+        let result = match application.call1((made.environ, &objects.start_response)) {
             Ok(result) => result,
             Err(error) => return stopped(py, objects, error.into()),
         };
@@ -178,7 +196,11 @@ fn respond(py: Python<'_>, reply: &Reply, result: &Bound<'_, PyAny>) -> Result<(
         require_head(reply)?;
         return Ok(reply.write_all(py, &chunks)?);
     }
-    let is_single = result.len().is_ok_and(|length| length == 1);
+    if let Some(file) = result.cast_exact::<FileWrapper>().ok().and_then(|wrapper| wrapper.get().real_file(py)) {
+        require_head(reply)?;
+        return Ok(reply.write_file(py, file.file, file.offset, file.size)?);
+    }
+    let is_single = is_single(result);
     for chunk in result.try_iter()? {
         let chunk = chunk?;
         let chunk = bytes(&chunk)?;
@@ -198,6 +220,13 @@ fn respond(py: Python<'_>, reply: &Reply, result: &Bound<'_, PyAny>) -> Result<(
         reply.write_all(py, &Chunks::new())?;
     }
     Ok(())
+}
+
+/// Whether the iterable knows that it has one item: then that item's length is the body's (PEP 3333, "Handling the Content-Length Header").
+fn is_single(result: &Bound<'_, PyAny>) -> bool {
+    // Asking a generator for its length would raise, and an exception costs more than this look.
+    let has_length = result.get_type().hasattr(intern!(result.py(), "__len__")).unwrap_or(false);
+    has_length && result.len().is_ok_and(|length| length == 1)
 }
 
 /// The chunks of a response that is all there: an exact list or tuple of `bytes`, or one `bytes` as uWSGI allows.
@@ -242,8 +271,8 @@ fn ended(objects: &Objects) -> Outcome {
     let Some(fault) = objects.reply.fault() else {
         return Outcome::Complete;
     };
-    let (method, path) = traceback::name(&objects.exchange);
-    tracing::error!(method, path, "{fault}");
+    let Name { method, path, request_id } = Name::of(&objects.exchange);
+    tracing::error!(method, path, request_id, "{fault}");
     if objects.reply.is_short() { Outcome::Broken } else { Outcome::Complete }
 }
 

@@ -1,5 +1,7 @@
 //! The environ of PEP 3333: the template's constants, then what the peer sent, then the rules that need both.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pyo3::{
     intern,
     prelude::*,
@@ -8,9 +10,10 @@ use pyo3::{
 
 use crate::{
     python::{
-        desk::Facts,
+        desk::{Disconnected, Facts},
         error_stream::ErrorStream,
         file_wrapper::FileWrapper,
+        input::Input,
         keys::{Keys, Kind, Rule},
         text::latin1,
     },
@@ -21,9 +24,21 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Environs {
     template: Py<PyDict>,
+    errors: Py<ErrorStream>,
     keys: Keys,
+    /// Where applications besides the main one are mounted, longest first.
+    prefixes: Vec<Box<[u8]>>,
     /// Number of the request at hand; the first is 1.
     request: u64,
+}
+
+/// An environ, and which application it is for.
+#[derive(Debug)]
+pub(super) struct Made<'py> {
+    /// The environ.
+    pub(super) environ: Bound<'py, PyDict>,
+    /// The mounted application's place; `None` for the main one.
+    pub(super) mount: Option<usize>,
 }
 
 /// What the rules need to know of a packet.
@@ -41,7 +56,7 @@ struct Seen<'a> {
 }
 
 impl Environs {
-    pub(super) fn new(py: Python<'_>, facts: Facts) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, facts: Facts, prefixes: Vec<Box<[u8]>>) -> PyResult<Self> {
         let template = PyDict::new(py);
         // Defaults for what PEP 3333 demands and a bare nginx location does not send.
         for (key, value) in
@@ -51,20 +66,36 @@ impl Environs {
         }
         template.set_item(intern!(py, "wsgi.version"), (1, 0))?;
         template.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "http"))?;
-        template.set_item(intern!(py, "wsgi.errors"), Bound::new(py, ErrorStream::new())?)?;
+        let errors = Py::new(py, ErrorStream::new())?;
+        template.set_item(intern!(py, "wsgi.errors"), &errors)?;
         template.set_item(intern!(py, "wsgi.multithread"), facts.multithread)?;
         template.set_item(intern!(py, "wsgi.multiprocess"), facts.multiprocess)?;
         template.set_item(intern!(py, "wsgi.run_once"), false)?;
         template.set_item(intern!(py, "wsgi.input_terminated"), true)?;
         template.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
-        Ok(Self { template: template.unbind(), keys: Keys::default(), request: 0 })
+        Ok(Self { template: template.unbind(), errors, keys: Keys::default(), prefixes, request: 0 })
     }
 
-    /// The environ of `request`, but for `wsgi.input`.
+    /// The error stream of every environ made here.
+    pub(super) fn errors(&self) -> &ErrorStream {
+        self.errors.get()
+    }
+
+    /// Puts a desk's objects into the template, where they stay for as many requests as they are used for.
     ///
     /// # Errors
     /// MemoryError.
-    pub(super) fn make<'py>(&mut self, py: Python<'py>, request: &Request<'_>) -> PyResult<Bound<'py, PyDict>> {
+    pub(super) fn equip(&self, py: Python<'_>, input: &Py<Input>, disconnected: &Py<Disconnected>) -> PyResult<()> {
+        let template = self.template.bind(py);
+        template.set_item(intern!(py, "wsgi.input"), input)?;
+        template.set_item(intern!(py, "rusgi.disconnected"), disconnected)
+    }
+
+    /// The environ of `request`.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(super) fn make<'py>(&mut self, py: Python<'py>, request: &Request<'_>) -> PyResult<Made<'py>> {
         self.request += 1;
         let environ = self.template.bind(py).copy()?;
         let mut seen = Seen::default();
@@ -79,6 +110,7 @@ impl Environs {
                 Kind::NotEmpty if value.is_empty() => {}
                 Kind::NotEmpty => environ.set_item(text, latin1(py, value)?)?,
                 Kind::Refused => {}
+                Kind::Control => warn_of_control(name),
                 Kind::Rule(rule) => {
                     if seen.note(rule, value) {
                         environ.set_item(text, latin1(py, value)?)?;
@@ -86,8 +118,20 @@ impl Environs {
                 }
             }
         }
-        seen.complete(&environ, request)?;
-        Ok(environ)
+        let mount = seen.complete(&environ, request, &self.prefixes)?;
+        Ok(Made { environ, mount })
+    }
+}
+
+/// Says at the first, tenth, hundredth … time that somebody tries to command the server by a var.
+fn warn_of_control(name: &[u8]) {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    if 10_u64.checked_pow(count.ilog10()) == Some(count) {
+        let name = name.escape_ascii();
+        tracing::warn!(
+            "{name} in a packet has no effect: rusgi takes no orders from the wire ({count} such vars so far)"
+        );
     }
 }
 
@@ -120,19 +164,31 @@ impl<'a> Seen<'a> {
         is_given || !matches!(rule, Rule::ServerName | Rule::ServerPort | Rule::ScriptName)
     }
 
-    /// Applies the rules that need more than one var.
-    fn complete(&self, environ: &Bound<'_, PyDict>, request: &Request<'_>) -> PyResult<()> {
+    /// Applies the rules that need more than one var; returns which mounted application is meant.
+    fn complete(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        request: &Request<'_>,
+        prefixes: &[Box<[u8]>],
+    ) -> PyResult<Option<usize>> {
         let py = environ.py();
         let is_https = self.is_https();
         if is_https {
             environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         }
-        if self.script_name.is_some() || self.path_info.is_none_or(<[u8]>::is_empty) {
-            self.complete_path(environ, request)?;
+        let mut mount = None;
+        if self.script_name.is_some() || self.path_info.is_none_or(<[u8]>::is_empty) || !prefixes.is_empty() {
+            mount = self.complete_path(environ, request, prefixes)?;
         }
-        if self.has_server_name && self.has_server_port {
-            return Ok(());
+        if !self.has_server_name || !self.has_server_port {
+            self.complete_server(environ, is_https)?;
         }
+        Ok(mount)
+    }
+
+    /// SERVER_NAME and SERVER_PORT from the Host header, where the peer sends none.
+    fn complete_server(&self, environ: &Bound<'_, PyDict>, is_https: bool) -> PyResult<()> {
+        let py = environ.py();
         let (name, port) = split_host(self.host.unwrap_or_default());
         if !self.has_server_name {
             let name =
@@ -159,11 +215,15 @@ impl<'a> Seen<'a> {
     }
 
     /// SCRIPT_NAME never ends in a slash, and PATH_INFO is what follows it (PEP 3333, "environ Variables").
-    fn complete_path(&self, environ: &Bound<'_, PyDict>, request: &Request<'_>) -> PyResult<()> {
+    fn complete_path(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        request: &Request<'_>,
+        prefixes: &[Box<[u8]>],
+    ) -> PyResult<Option<usize>> {
         let py = environ.py();
         let script_name = self.script_name.unwrap_or_default();
         let script_name = script_name.strip_suffix(b"/").unwrap_or(script_name);
-        environ.set_item(intern!(py, "SCRIPT_NAME"), latin1(py, script_name)?)?;
         let from_uri;
         let path = match self.path_info {
             Some(path) if request.framing.strips_script_name => strip_segments(path, script_name),
@@ -174,16 +234,22 @@ impl<'a> Seen<'a> {
             }
         };
         let path = if path.is_empty() && script_name.is_empty() { b"/" } else { path };
-        environ.set_item(intern!(py, "PATH_INFO"), latin1(py, path)?)
+        let mount = prefixes.iter().position(|prefix| has_segments(path, prefix));
+        let prefix = mount.and_then(|mount| prefixes.get(mount)).map_or(&b""[..], |prefix| prefix);
+        environ.set_item(intern!(py, "SCRIPT_NAME"), latin1(py, &[script_name, prefix].concat())?)?;
+        environ.set_item(intern!(py, "PATH_INFO"), latin1(py, strip_segments(path, prefix))?)?;
+        Ok(mount)
     }
 }
 
 /// Takes `prefix` off `path` where it ends at the end of a path segment.
 fn strip_segments<'p>(path: &'p [u8], prefix: &[u8]) -> &'p [u8] {
-    match path.strip_prefix(prefix) {
-        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
-        _ => path,
-    }
+    path.strip_prefix(prefix).filter(|_| has_segments(path, prefix)).unwrap_or(path)
+}
+
+/// Whether `path` begins with the segments of `prefix`.
+fn has_segments(path: &[u8], prefix: &[u8]) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The path of a REQUEST_URI, percent-decoded once, as nginx would have put it into PATH_INFO.

@@ -1,35 +1,58 @@
 //! `wsgi.errors`: text for the log, a line at a time.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyString},
 };
 
+use crate::response::Exchange;
+
 /// The error stream of PEP 3333. Whole lines go to the log, each in one piece; `flush` sends what is left of one.
 #[pyclass(frozen, name = "ErrorStream", module = "rusgi")]
 pub(super) struct ErrorStream {
     begun: Mutex<String>,
+    /// The exchange of the desk that this stream belongs to.
+    exchange: Mutex<Option<Arc<dyn Exchange>>>,
+    /// Whether that desk is serving a request, which lines then belong to.
+    is_serving: AtomicBool,
 }
 
 impl ErrorStream {
     pub(super) fn new() -> Self {
-        Self { begun: Mutex::default() }
+        Self { begun: Mutex::default(), exchange: Mutex::default(), is_serving: AtomicBool::new(false) }
     }
 
-    fn begun(&self) -> MutexGuard<'_, String> {
-        self.begun.lock().unwrap_or_else(|poison| poison.into_inner())
+    /// From now on lines belong to requests of this exchange.
+    pub(super) fn follow(&self, exchange: &Arc<dyn Exchange>) {
+        *lock(&self.exchange) = Some(Arc::clone(exchange));
+    }
+
+    /// Says whether a request is being served.
+    pub(super) fn set_serving(&self, is_serving: bool) {
+        self.is_serving.store(is_serving, Ordering::Relaxed);
+    }
+
+    fn log(&self, lines: &str) {
+        let exchange = lock(&self.exchange).clone().filter(|_| self.is_serving.load(Ordering::Relaxed));
+        let request_id = exchange.filter(|_| !lines.is_empty()).map(|exchange| exchange.request_id());
+        for line in lines.lines().filter(|line| !line.is_empty()) {
+            tracing::error!(target: "wsgi.errors", request_id, "{line}");
+        }
     }
 
     fn add(&self, text: &str) {
-        let mut begun = self.begun();
+        let mut begun = lock(&self.begun);
         begun.push_str(text);
         let whole = begun.rfind('\n').map_or(0, |at| at + 1);
         let rest = begun.split_off(whole);
         let lines = std::mem::replace(&mut *begun, rest);
         drop(begun);
-        log(&lines);
+        self.log(&lines);
     }
 }
 
@@ -55,13 +78,12 @@ impl ErrorStream {
     }
 
     fn flush(&self) {
-        let rest = std::mem::take(&mut *self.begun());
-        log(&rest);
+        let rest = std::mem::take(&mut *lock(&self.begun));
+        self.log(&rest);
     }
 }
 
-fn log(lines: &str) {
-    for line in lines.lines().filter(|line| !line.is_empty()) {
-        tracing::error!(target: "wsgi.errors", "{line}");
-    }
+/// A lock whose holder panicked is still good: every change under it is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poison| poison.into_inner())
 }

@@ -168,6 +168,6 @@ fn raise(error: BodyError) -> PyErr {
     match error {
         BodyError::Closed { .. } => PyConnectionResetError::new_err(text),
         BodyError::Stalled { .. } => PyTimeoutError::new_err(text),
-        BodyError::Over | BodyError::Socket(_) => PyOSError::new_err(text),
+        BodyError::Sealed { .. } | BodyError::Over | BodyError::Socket(_) => PyOSError::new_err(text),
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     NotEmpty,
     /// Never reaches the application.
     Refused,
+    /// An order to a uWSGI server, from whoever can write to the socket: has no effect and is reported.
+    Control,
     /// Takes part in one of the rules of the environ.
     Rule(Rule),
 }
@@ -69,7 +71,7 @@ impl Kind {
             | b"UWSGI_TOUCH_RELOAD"
             | b"UWSGI_POSTFILE"
             | b"UWSGI_CACHE_GET"
-            | b"UWSGI_APPID" => Self::Refused,
+            | b"UWSGI_APPID" => Self::Control,
             _ if key.starts_with(b"wsgi.") || key.starts_with(b"rusgi.") => Self::Refused,
             _ if key.starts_with(b"HTTP_") => Self::Header,
             _ => Self::Plain,

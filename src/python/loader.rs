@@ -2,49 +2,67 @@
 
 use std::path::Path;
 
-use pyo3::{exceptions::PyModuleNotFoundError, prelude::*, types::PyDict};
+use pyo3::prelude::*;
 
 use crate::{
     config::{App, Callable, Target},
-    python::Failure,
+    python::{
+        Failure,
+        hint::{attribute_hint, import_hint},
+    },
 };
 
-/// A WSGI application, loaded.
+/// The WSGI applications of a process, loaded: the main one and those mounted below a path.
 #[derive(Debug)]
-pub struct Application(Py<PyAny>);
+pub struct Application {
+    main: Py<PyAny>,
+    /// Longest prefix first.
+    mounted: Vec<(Box<[u8]>, Py<PyAny>)>,
+}
 
 impl Application {
-    /// Another reference to the same application, for another desk.
+    /// Another reference to the same applications, for another desk.
     #[must_use]
     pub fn share(&self) -> Self {
-        Python::attach(|py| Self(self.0.clone_ref(py)))
+        Python::attach(|py| Self {
+            main: self.main.clone_ref(py),
+            mounted: self.mounted.iter().map(|(prefix, mounted)| (prefix.clone(), mounted.clone_ref(py))).collect(),
+        })
     }
 
-    pub(super) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.0.bind(py)
+    /// The mounted application at `place`, or the main one.
+    pub(super) fn at<'py>(&self, py: Python<'py>, place: Option<usize>) -> &Bound<'py, PyAny> {
+        place.and_then(|place| self.mounted.get(place)).map_or(&self.main, |(_, mounted)| mounted).bind(py)
+    }
+
+    /// Where applications are mounted, in the order that [`at`](Self::at) counts them.
+    pub(super) fn prefixes(&self) -> Vec<Box<[u8]>> {
+        self.mounted.iter().map(|(prefix, _)| prefix.clone()).collect()
     }
 }
 
-/// Imports the application's module or runs its file, and finds the callable in it. Call it on the main thread.
+/// Imports the modules or runs the files of the applications, and finds the callables in them. Call it on the main thread.
 ///
 /// # Errors
 /// A report with traceback and hint.
 pub fn load(app: &App) -> Result<Application, Failure> {
-    Python::attach(|py| match &app.target {
-        Target::Module { module, callable } => {
-            let what = format!("application {module}:{callable} could not be loaded");
-            let loaded = py
-                .import(module.as_str())
-                .map_err(|error| Failure::raised(py, &what, &error).hint(import_hint(py, module, &error)))?;
-            find(&loaded, callable, &what)
-        }
-        Target::File { path, callable } => {
-            let what = format!("application {}:{callable} could not be loaded", path.display());
-            let loaded = run_file(py, path)
-                .map_err(|error| Failure::raised(py, &what, &error).hint(import_hint(py, "", &error)))?;
-            find(&loaded, callable, &what)
-        }
+    Python::attach(|py| {
+        let main = load_one(py, &app.target)?;
+        let mounted = app.mounts.iter().map(|mount| Ok((mount.prefix.as_bytes().into(), load_one(py, &mount.target)?)));
+        let mut mounted = mounted.collect::<Result<Vec<(Box<[u8]>, _)>, Failure>>()?;
+        mounted.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(Application { main, mounted })
     })
+}
+
+fn load_one(py: Python<'_>, target: &Target) -> Result<Py<PyAny>, Failure> {
+    let what = format!("application {target} could not be loaded");
+    let (loaded, module) = match target {
+        Target::Module { module, .. } => (py.import(module.as_str()).map(Bound::into_any), module.as_str()),
+        Target::File { path, .. } => (run_file(py, path), ""),
+    };
+    let loaded = loaded.map_err(|error| Failure::raised(py, &what, &error).hint(import_hint(py, module, &error)))?;
+    find(&loaded, target.callable(), &what)
 }
 
 /// Runs a file as a module of its own name, which no import of the application can meet by accident.
@@ -60,7 +78,7 @@ fn run_file<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyAny>> {
     Ok(module)
 }
 
-fn find(module: &Bound<'_, PyAny>, callable: &Callable, what: &str) -> Result<Application, Failure> {
+fn find(module: &Bound<'_, PyAny>, callable: &Callable, what: &str) -> Result<Py<PyAny>, Failure> {
     let py = module.py();
     let mut found = module.clone();
     for part in callable.name.split('.') {
@@ -70,59 +88,9 @@ fn find(module: &Bound<'_, PyAny>, callable: &Callable, what: &str) -> Result<Ap
         found = found.call0().map_err(|error| Failure::raised(py, what, &error))?;
     }
     if found.is_callable() {
-        return Ok(Application(found.unbind()));
+        return Ok(found.unbind());
     }
     let kind = found.get_type().name().map(|name| name.to_string()).unwrap_or_default();
     Err(Failure::new(format!("{what}: it is a {kind}, and cannot be called"))
         .hint(String::from("name the WSGI callable, or add () if it is made by a function: module:create_app()")))
-}
-
-/// Names that the operator may have meant.
-fn attribute_hint(module: &Bound<'_, PyAny>) -> Option<String> {
-    let names = module.getattr("__dict__").ok()?.cast_into::<PyDict>().ok()?;
-    let usual =
-        ["application", "app", "wsgi", "wsgi_app", "api", "server", "create_app", "make_app", "get_wsgi_application"];
-    let found: Vec<_> = usual.iter().filter(|name| names.contains(**name).unwrap_or(false)).copied().collect();
-    let suggestion = match found.as_slice() {
-        [] => {
-            return Some(String::from("name the callable after a colon: module:callable"));
-        }
-        names => names.join(" or "),
-    };
-    Some(format!("the module has {suggestion}: write it after the colon, with () if it is a factory"))
-}
-
-/// Why an import may have failed: wrong directory, or wrong environment.
-fn import_hint(py: Python<'_>, module: &str, error: &PyErr) -> Option<String> {
-    if !error.is_instance_of::<PyModuleNotFoundError>(py) {
-        return None;
-    }
-    let missing: String = error.value(py).getattr("name").ok()?.extract().ok()?;
-    let top = module.split('.').next().unwrap_or_default();
-    if missing.split('.').next() != Some(top) {
-        let prefix: String = py.import("sys").and_then(|sys| sys.getattr("prefix")?.extract()).unwrap_or_default();
-        return Some(format!(
-            "{missing} is not installed for the Python in {prefix}: install it there, or name the right environment with --virtualenv"
-        ));
-    }
-    let here = std::env::current_dir().unwrap_or_default();
-    Some(find_near(&here, top).map_or_else(
-        || {
-            format!(
-                "there is no {top}.py and no package {top} in {}: give its directory with --chdir or --pythonpath",
-                here.display()
-            )
-        },
-        |place| format!("{top} lies in {}: add --chdir {}", place.display(), place.display()),
-    ))
-}
-
-/// A directory near `here` that holds the module: below it, or one of those above.
-fn find_near(here: &Path, module: &str) -> Option<std::path::PathBuf> {
-    let holds = |directory: &Path| {
-        directory.join(format!("{module}.py")).is_file() || directory.join(module).join("__init__.py").is_file()
-    };
-    let below = std::fs::read_dir(here).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    let above = here.ancestors().skip(1).map(Path::to_path_buf);
-    below.chain(above).find(|directory| holds(directory))
 }

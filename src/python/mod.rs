@@ -6,6 +6,7 @@
 mod text;
 
 mod failure;
+mod hint;
 mod interpreter;
 mod loader;
 mod process;

@@ -106,8 +106,9 @@ impl Drop for Pin {
     }
 }
 
-/// Whether this is the only reference to its object. Never on a build without the GIL, where the count says less.
-pub(super) fn is_sole<T>(_attached: Python<'_>, object: &Py<T>) -> bool {
+/// How many references there are to an object; unknown on a build without the GIL, where the count says less.
+pub(super) fn references<T>(_attached: Python<'_>, object: &Py<T>) -> Option<isize> {
     // SAFETY: attached, and the reference keeps its object alive.
-    cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
+    let count = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
+    cfg!(not(Py_GIL_DISABLED)).then_some(count)
 }

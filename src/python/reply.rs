@@ -2,7 +2,8 @@
 
 use std::{
     io::IoSlice,
-    sync::{Arc, Mutex, MutexGuard},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, Once},
 };
 
 use bytes::Bytes;
@@ -10,10 +11,13 @@ use pyo3::{prelude::*, types::PyBytes};
 use rusgi_proto::{HeadError, ResponseHead};
 use smallvec::SmallVec;
 
-use crate::response::{Exchange, Gone, Patience};
+use crate::response::{Exchange, Gone, Part, Patience};
 
 /// A response up to this size is sent with the GIL held: the kernel copies it faster than the GIL changes hands.
 const TINY: usize = 16 * 1024;
+
+/// nginx's default `uwsgi_buffer_size` where a page of memory has 4 KiB.
+const NGINX_BUFFER: usize = 4096;
 
 /// A body's chunks, held so that no other thread can free them while they are sent.
 pub(super) type Chunks<'py> = SmallVec<[Bound<'py, PyBytes>; 8]>;
@@ -111,6 +115,19 @@ impl Reply {
         self.send(py, std::slice::from_ref(chunk), Some(chunk.as_bytes().len() as u64), Patience::Full)
     }
 
+    /// Sends up to `size` bytes of a file from `offset` on, before it the head; what the peer does not take at once is left
+    /// to the lobby.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer has left.
+    pub(super) fn write_file(&self, py: Python<'_>, file: OwnedFd, offset: u64, size: u64) -> Result<(), Gone> {
+        self.send(py, &[], Some(size), Patience::Full)?;
+        let count = self.state().clip_length(size);
+        let unsent = py.detach(|| self.transmit_file(file, offset, count))?;
+        self.state().sent -= unsent;
+        Ok(())
+    }
+
     /// Whether the body has been shorter, or longer, than its Content-Length; says so once.
     pub(super) fn fault(&self) -> Option<String> {
         let state = self.state();
@@ -146,6 +163,9 @@ impl Reply {
         length: Option<u64>,
         patience: Patience,
     ) -> Result<(), Gone> {
+        if self.stage() == Stage::Set && self.exchange.is_body_coming() {
+            py.detach(|| self.exchange.seal_body());
+        }
         let head;
         let mut parts = SmallVec::<[&[u8]; 9]>::new();
         parts.push(&[]);
@@ -171,7 +191,7 @@ impl Reply {
         py: Python<'_>,
         parts: &[&[u8]],
         patience: Patience,
-        rest: impl FnOnce(usize) -> Vec<Bytes>,
+        rest: impl FnOnce(usize) -> Vec<Part>,
     ) -> Result<(), Gone> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total == 0 {
@@ -187,6 +207,22 @@ impl Reply {
             done += count;
         }
         Ok(())
+    }
+
+    /// Sends a piece of a file; returns how many bytes of it there turned out not to be.
+    fn transmit_file(&self, file: OwnedFd, mut offset: u64, mut left: u64) -> Result<u64, Gone> {
+        while left > 0 {
+            match self.exchange.try_send_file(file.as_fd(), offset, left)? {
+                Some(0) => return Ok(left),
+                Some(sent) => (offset, left) = (offset + sent as u64, left - sent as u64),
+                None if self.exchange.await_writable(Patience::Brief)? => {}
+                None => {
+                    self.exchange.hand_over(vec![Part::File { file, offset, left }]);
+                    return Ok(0);
+                }
+            }
+        }
+        Ok(0)
     }
 
     /// One write, after a wait where the kernel takes nothing at once; `None` when patience has run out.
@@ -238,8 +274,20 @@ impl State {
         // An application may leave out the body for HEAD: its length then says nothing about GET's.
         head.finish(length.filter(|length| !self.is_head_request || *length > 0));
         self.announced = head.content_length();
+        warn_of_size(head.as_bytes().len());
         self.takes_body = !self.is_head_request && head.allows_body();
         Some(head)
+    }
+
+    /// How many of `length` more bytes may be sent; they count as sent.
+    fn clip_length(&mut self, length: u64) -> u64 {
+        if !self.takes_body {
+            return 0;
+        }
+        let room = self.announced.map_or(u64::MAX, |announced| announced.saturating_sub(self.sent));
+        let fits = length.min(room);
+        self.sent += fits;
+        fits
     }
 
     /// Adds as much of `chunks` to `parts` as may be sent.
@@ -249,17 +297,16 @@ impl State {
         }
         for chunk in chunks {
             let bytes = chunk.as_bytes();
-            let room = self.announced.map_or(u64::MAX, |announced| announced.saturating_sub(self.sent));
-            let fits = bytes.get(..usize::try_from(room).unwrap_or(usize::MAX)).unwrap_or(bytes);
+            let fits = self.clip_length(bytes.len() as u64);
+            let fits = bytes.get(..usize::try_from(fits).unwrap_or(usize::MAX)).unwrap_or(bytes);
             self.is_overrun |= fits.len() < bytes.len();
-            self.sent += fits.len() as u64;
             parts.push(fits);
         }
     }
 }
 
 /// All but the first `skip` bytes of `parts`, in pieces that keep what they lie in alive.
-fn keep(head: Option<&ResponseHead>, chunks: &[Bound<'_, PyBytes>], parts: &[&[u8]], mut skip: usize) -> Vec<Bytes> {
+fn keep(head: Option<&ResponseHead>, chunks: &[Bound<'_, PyBytes>], parts: &[&[u8]], mut skip: usize) -> Vec<Part> {
     let head = head.map(|head| Bytes::copy_from_slice(head.as_bytes())).unwrap_or_default();
     let bodies = chunks.iter().map(|chunk| chunk.extract::<Bytes>().unwrap_or_default());
     let mut kept = Vec::with_capacity(parts.len());
@@ -267,10 +314,23 @@ fn keep(head: Option<&ResponseHead>, chunks: &[Bound<'_, PyBytes>], parts: &[&[u
         let start = skip.min(part.len());
         skip -= start;
         if start < part.len() {
-            kept.push(whole.slice(start..part.len()));
+            kept.push(Part::Bytes(whole.slice(start..part.len())));
         }
     }
     kept
+}
+
+/// Says once in a worker that nginx's buffer for a response head must be larger than it is by default.
+fn warn_of_size(length: usize) {
+    static WARNED: Once = Once::new();
+    if length > NGINX_BUFFER {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "response head of {length} bytes: nginx answers 502 above its uwsgi_buffer_size, one page of memory unless set; \
+                 set `uwsgi_buffer_size 16k`"
+            );
+        });
+    }
 }
 
 /// Whether a header that the head refuses is one that real applications send and mean nothing by.

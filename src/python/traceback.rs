@@ -20,15 +20,29 @@ pub(super) fn format(py: Python<'_>, error: &PyErr) -> String {
 /// One event that names the request, what went wrong, and where.
 pub(super) fn log(py: Python<'_>, exchange: Option<&Arc<dyn Exchange>>, what: &str, error: &PyErr) {
     let text = format(py, error);
-    let (method, path) = exchange.map(name).unwrap_or_default();
-    tracing::error!(method, path, "{what}\n{}", text.trim_end());
+    match exchange.map(Name::of) {
+        Some(Name { method, path, request_id }) => {
+            tracing::error!(method, path, request_id, "{what}\n{}", text.trim_end());
+        }
+        None => tracing::error!("{what}\n{}", text.trim_end()),
+    }
 }
 
-/// Method and path of the request, for a log line.
-pub(super) fn name(exchange: &Arc<dyn Exchange>) -> (String, String) {
-    let mut name = (String::new(), String::new());
-    exchange.with_request(&mut |request| {
-        name = (request.method().escape_ascii().to_string(), request.path().escape_ascii().to_string());
-    });
-    name
+/// What a log line names a request by.
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) request_id: String,
+}
+
+impl Name {
+    pub(super) fn of(exchange: &Arc<dyn Exchange>) -> Self {
+        let mut name = Self { method: String::new(), path: String::new(), request_id: exchange.request_id() };
+        exchange.with_request(&mut |request| {
+            name.method = request.method().escape_ascii().to_string();
+            name.path = request.path().escape_ascii().to_string();
+        });
+        name
+    }
 }

@@ -97,7 +97,7 @@ impl Desk {
         match (verdict, inflow) {
             (Verdict::AwaitHead, _) => self.entry.await_head(socket),
             (Verdict::AwaitBody, Some(inflow)) => self.entry.await_body(socket, inflow),
-            (Verdict::Pong, _) => self.entry.leave(socket, vec![PONG.into()]),
+            (Verdict::Pong, _) => self.entry.leave(socket, vec![Vec::from(PONG).into()]),
             (Verdict::Refuse(refusal), _) => self.entry.refuse(socket, &refusal),
             // Connected and left, as health checks do.
             _ => drop(socket),
@@ -115,7 +115,7 @@ impl Desk {
             Ok(Pull::Blocked) => return Verdict::AwaitHead,
             Ok(Pull::End) | Err(_) => return Verdict::Gone,
         }
-        let head = self.connection.inflow().parse();
+        let head = self.connection.inflow().parse(self.limits.max_body);
         match head {
             Ok(Head::Request) => self.judge_body(),
             Ok(Head::Incomplete) => Verdict::AwaitHead,

@@ -1,5 +1,10 @@
 """Responses of every shape, chosen by the path."""
 
+import io
+import os
+import sys
+import threading
+
 import gate
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -91,6 +96,70 @@ def closing(environ, start_response):
     return Closing()
 
 
+def endless(environ, start_response):
+    start_response("200 OK", PLAIN)
+    try:
+        while True:
+            yield b"x" * 10_000
+    finally:
+        gate.reach("the stream was closed")
+
+
+class ClosingFile(io.BytesIO):
+    """A file that tells the gate when it is closed."""
+
+    def close(self):
+        if not self.closed:
+            gate.reach("the file was closed")
+        super().close()
+
+
+def file(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return environ["wsgi.file_wrapper"](ClosingFile(b"from a file " * 10_000), 4096)
+
+
+def replaced(environ, start_response):
+    start_response("200 OK", PLAIN)
+    try:
+        raise ValueError("noticed in time")
+    except ValueError:
+        start_response("503 Replaced", PLAIN, sys.exc_info())
+    return [b"what the application made of its error"]
+
+
+def started_twice(environ, start_response):
+    start_response("200 OK", PLAIN)
+    start_response("200 OK", PLAIN)
+    return [b"never"]
+
+
+class FailingClose(Closing):
+    """An iterable whose close() fails."""
+
+    def close(self):
+        raise ValueError("raised by close()")
+
+
+def failing_close(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return FailingClose()
+
+
+def background(environ, start_response):
+    threading.Thread(target=gate.reach, args=("in the background",)).start()
+    start_response("200 OK", PLAIN)
+    return [b"started"]
+
+
+def program(environ, start_response):
+    """Runs a program that shows what it has inherited."""
+    os.system("(readlink /proc/self/fd/*; grep Sig /proc/self/status) > inherited.txt")
+    start_response("200 OK", PLAIN)
+    with open("inherited.txt", "rb") as shown:
+        return [shown.read()]
+
+
 ROUTES = {
     "/one": one_chunk,
     "/list": list_of_chunks,
@@ -105,4 +174,11 @@ ROUTES = {
     "/length": own_length,
     "/headers": many_headers,
     "/closing": closing,
+    "/endless": endless,
+    "/file": file,
+    "/replaced": replaced,
+    "/twice": started_twice,
+    "/failing-close": failing_close,
+    "/background": background,
+    "/program": program,
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     daemon::{Daemon, Serve},
+    gate::Gate,
     packet::{Packet, packet_of},
 };
 
@@ -161,10 +162,14 @@ fn a_packet_that_names_no_method_and_no_path_is_served() {
 
 #[test]
 fn a_peer_that_has_said_it_all_may_shut_its_side() {
-    let daemon = Serve::app("hello").start();
-    let mut peer = daemon.connect();
-    peer.send(Packet::get("/").bytes()).shut_write();
-    peer.reply().expect(200).expect_body("Hello, world!\n");
+    for serve in [Serve::app("respond"), Serve::app("respond").on_tcp()] {
+        let gate = Gate::new();
+        let daemon = serve.gate(&gate).start();
+        let mut peer = daemon.connect();
+        peer.send(Packet::get("/gated").bytes()).shut_write();
+        gate.await_note("called").open();
+        peer.reply().expect(200).expect_body("let through");
+    }
 }
 
 #[test]

@@ -79,6 +79,52 @@ fn pep3333_close_is_called_once_when_the_peer_has_left() {
 }
 
 #[test]
+fn a_stream_whose_reader_leaves_is_closed() {
+    for serve in [Serve::app("respond"), Serve::app("respond").on_tcp()] {
+        let gate = Gate::new();
+        let daemon = serve.gate(&gate).start();
+        let mut peer = daemon.connect();
+        peer.send(Packet::get("/endless").bytes()).await_bytes("xxx");
+        drop(peer);
+        gate.await_note("the stream was closed").open();
+        daemon.get("/one").expect_body("one chunk");
+    }
+}
+
+#[test]
+fn pep3333_file_wrapper_sends_the_file_and_closes_it() {
+    let gate = Gate::new();
+    let daemon = Serve::app("respond").gate(&gate).start();
+    let mut peer = daemon.connect();
+    peer.send(Packet::get("/file").bytes());
+    gate.await_note("the file was closed").open();
+    peer.reply().expect(200).expect_body("from a file ".repeat(10_000));
+}
+
+#[test]
+fn pep3333_exc_info_replaces_a_head_that_has_not_been_sent() {
+    let daemon = Serve::app("respond").start();
+    let reply = daemon.ask(&Packet::get("/replaced")).expect(503);
+    assert_eq!(reply.status_line(), "HTTP/1.1 503 Replaced");
+    reply.expect_body("what the application made of its error");
+}
+
+#[test]
+fn pep3333_start_response_without_exc_info_may_be_called_once() {
+    let daemon = Serve::app("respond").start();
+    daemon.ask(&Packet::get("/twice")).expect(500);
+    daemon.log.await_line(&["start_response"]);
+}
+
+#[test]
+fn a_close_that_fails_costs_a_line_and_not_the_response() {
+    let daemon = Serve::app("respond").start();
+    daemon.get("/failing-close").expect_body("closed afterwards");
+    daemon.log.await_line(&["ValueError: raised by close()"]);
+    daemon.get("/one");
+}
+
+#[test]
 fn a_head_request_gets_the_head_alone() {
     let daemon = Serve::app("respond").start();
     for (uri, length) in [("/one", Some("9")), ("/length", Some("5")), ("/generator", None)] {

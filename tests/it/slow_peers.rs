@@ -6,11 +6,13 @@ use std::{
 };
 
 use crate::support::{
-    daemon::{Daemon, Serve},
+    daemon::{Daemon, Serve, executable},
     gate::Gate,
+    in_repository,
     packet::Packet,
     peer::Peer,
     process,
+    scratch::Scratch,
 };
 
 /// Far less than any timeout that one stalled peer could cost another.
@@ -156,4 +158,18 @@ fn what_waits_is_served_while_a_thread_is_free() {
     slow.reply().expect(200).expect_body("one chunk");
     held.open();
     busy.reply().expect(200).expect_body("let through");
+}
+
+#[test]
+fn running_out_of_descriptors_is_named_and_survived() {
+    let scratch = Scratch::new();
+    let text = format!("ulimit -n 40\nexec {:?} \"$@\"\n", executable());
+    let script = scratch.write("few-descriptors", &text);
+    let daemon =
+        Serve::run_by("sh", &script, "hello").option("--pythonpath", in_repository("tests/apps")).workers(1).start();
+    let silent = stalled(&daemon, b"\0");
+    daemon.log.await_line(&["ERROR", "accept"]);
+    drop(silent);
+    daemon.get("/").expect_body("Hello, world!\n");
+    assert_eq!(daemon.log.with(&["died"]), [""; 0]);
 }

@@ -112,6 +112,22 @@ fn workers_run_inside_the_users_python_or_the_embedding_binary() {
 }
 
 #[test]
+fn threads_of_the_application_run_on_between_requests() {
+    let gate = Gate::new();
+    let daemon = Serve::app("respond").gate(&gate).start();
+    daemon.get("/background").expect_body("started");
+    gate.await_note("in the background").open();
+}
+
+#[test]
+fn programs_of_the_application_inherit_no_socket_and_no_blocked_signal() {
+    let daemon = Serve::app("respond").start();
+    let shown = daemon.get("/program").text();
+    assert!(!shown.contains("socket:") && !shown.contains("eventpoll"), "{shown}");
+    assert!(shown.contains("SigBlk:\t0000000000000000"), "{shown}");
+}
+
+#[test]
 fn one_line_says_when_the_daemon_is_ready_and_what_it_serves() {
     let daemon = Serve::app("hello").workers(2).threads(3).start();
     let line = daemon.log.await_line(&["ready:"]);

@@ -1,8 +1,15 @@
 //! A worker's death costs only what it was doing; another takes its place.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::support::{
     DEADLINE,
@@ -11,6 +18,7 @@ use crate::support::{
     packet::Packet,
     peer::Peer,
     process,
+    reply::End,
 };
 
 /// What `tests/apps/process.py` tells about the worker that answered.
@@ -55,6 +63,43 @@ fn a_killed_worker_costs_only_the_requests_in_it() {
     assert_ne!(pid(&facts(&daemon), "pid"), first);
     arrival.open();
     assert_eq!(pid(&lucky.reply().expect(200).json(), "pid"), second);
+}
+
+#[test]
+fn workers_killed_under_load_cost_no_more_than_the_requests_in_them() {
+    let daemon = Serve::app("hello").workers(2).start();
+    let is_over = AtomicBool::new(false);
+    let failures = AtomicUsize::new(0);
+    let load = || {
+        while !is_over.load(Ordering::Relaxed) {
+            let reply = daemon.ask(&Packet::get("/"));
+            if reply.text() != "Hello, world!\n" {
+                assert!(reply.is_empty() && reply.end() == End::Reset, "{reply:?}");
+                failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        // Nothing may fail before the clients have been told to go home.
+        let all_replaced = (0..10).all(|_| kill_one_of_two(&daemon));
+        is_over.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert!(all_replaced, "a killed worker was not replaced");
+    });
+    let failures = failures.into_inner();
+    assert!(failures <= 10, "ten workers of one thread died, {failures} requests failed");
+}
+
+/// Kills a worker; tells whether there are two again in time.
+fn kill_one_of_two(daemon: &Daemon) -> bool {
+    let Some(doomed) = daemon.workers().first().copied() else {
+        return false;
+    };
+    let _ = kill(Pid::from_raw(doomed), Signal::SIGKILL);
+    process::has_ended(doomed, DEADLINE) && process::eventually(|| daemon.workers().len() == 2)
 }
 
 #[test]

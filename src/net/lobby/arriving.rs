@@ -59,7 +59,7 @@ async fn complete_head(house: &House, socket: OwnedFd) -> Option<(OwnedFd, Inflo
     let refusal = match packet {
         Ok(Some(Ok(packet))) => {
             let mut inflow = Inflow::begun(whole(&packet, &rest), pending);
-            match inflow.parse() {
+            match inflow.parse(house.limits.max_body) {
                 Ok(Head::Request) => return Some((socket, inflow)),
                 Ok(Head::Ping | Head::Incomplete) => return pong(house, socket).await,
                 Err(refusal) => refusal,
@@ -114,7 +114,7 @@ fn whole(packet: &OwnedPacket, rest: &[u8]) -> Vec<u8> {
 }
 
 async fn pong<T>(house: &House, socket: OwnedFd) -> Option<T> {
-    leaving::write(&house.limits, socket, vec![leaving::PONG.into()]).await;
+    leaving::write(&house.limits, socket, vec![Vec::from(leaving::PONG).into()]).await;
     None
 }
 

@@ -5,7 +5,6 @@
 
 use std::{future::Future, os::fd::OwnedFd, pin::pin, sync::Arc};
 
-use bytes::Bytes;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -14,6 +13,7 @@ use tokio::{
 use crate::{
     config::Limits,
     net::{acceptor::Acceptor, inflow::Inflow, refusal::Refusal},
+    response::Part,
 };
 
 mod arriving;
@@ -46,7 +46,7 @@ enum Job {
     /// The rest of its body, as far as it is buffered.
     Body(OwnedFd, Box<Inflow>),
     /// Its response to be taken, then its close.
-    Leave(OwnedFd, Vec<Bytes>),
+    Leave(OwnedFd, Vec<Part>),
 }
 
 /// What every task of the lobby knows.
@@ -71,7 +71,7 @@ impl Entry {
     }
 
     /// Leaves a connection here until its peer has taken `rest`, and for good.
-    pub fn leave(&self, socket: OwnedFd, rest: Vec<Bytes>) {
+    pub fn leave(&self, socket: OwnedFd, rest: Vec<Part>) {
         self.send(Job::Leave(socket, rest));
     }
 
