@@ -43,7 +43,7 @@ impl FromStr for Mount {
     fn from_str(text: &str) -> Result<Self, MountError> {
         let (prefix, target) = text.split_once('=').ok_or_else(|| MountError::NoTarget(text.to_owned()))?;
         let path = prefix.strip_suffix('/').unwrap_or(prefix);
-        if !path.starts_with('/') || path.contains("//") {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains("//") {
             return Err(MountError::Prefix(prefix.to_owned()));
         }
         Ok(Self { prefix: path.to_owned(), target: target.parse()? })
