@@ -76,12 +76,12 @@ impl Objects {
         })
     }
 
-    /// These objects, if nobody but this desk and its template has a reference to one of them.
-    fn reusable(self, py: Python<'_>) -> Option<Self> {
+    /// These objects, if nobody but this desk and its templates has a reference to one of them.
+    fn reusable(self, py: Python<'_>, templates: isize) -> Option<Self> {
         let writer = self.start_response.get().writer();
         self.input.get().reset();
-        let is_free = references(py, &self.input) == Some(2)
-            && references(py, &self.disconnected) == Some(2)
+        let is_free = references(py, &self.input) == Some(1 + templates)
+            && references(py, &self.disconnected) == Some(1 + templates)
             && references(py, &self.start_response) == Some(1)
             && references(py, writer) == Some(1);
         is_free.then_some(self)
@@ -150,7 +150,7 @@ impl Desk {
         self.environs.errors().set_serving(true);
         let outcome = self.call(py, environ, &objects);
         self.environs.errors().set_serving(false);
-        self.objects = objects.reusable(py);
+        self.objects = objects.reusable(py, self.environs.templates());
         outcome
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyString};
 
 use crate::python::text::latin1;
 
-/// How many keys are kept; peers choose them, so there must be an end.
+/// How many keys are kept from request to request; peers choose them, so there must be an end.
 const KEPT: usize = 1024;
+
+/// How many keys are interned.
+const INTERNED: usize = 256;
 
 /// What a var's name means for the environ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,17 @@ pub(super) enum Rule {
 }
 
 impl Kind {
+    /// Whether a var of this kind enters the environ under its own name.
+    pub(super) fn keeps(self, value: &[u8]) -> bool {
+        match self {
+            Self::Plain | Self::Header | Self::Cookie => true,
+            Self::Refused | Self::Control => false,
+            // An empty one of these is completed by a rule, and SCRIPT_NAME always is.
+            Self::NotEmpty | Self::Rule(Rule::ServerName | Rule::ServerPort | Rule::ScriptName) => !value.is_empty(),
+            Self::Rule(_) => true,
+        }
+    }
+
     fn of(key: &[u8]) -> Self {
         match key {
             b"HTTP_COOKIE" => Self::Cookie,
@@ -82,7 +96,6 @@ impl Kind {
 /// One key.
 #[derive(Debug)]
 pub(super) struct Key {
-    bytes: Box<[u8]>,
     /// The key as Python knows it.
     pub(super) text: Py<PyString>,
     /// What it means.
@@ -96,79 +109,51 @@ pub(super) struct Key {
 pub(super) struct Keys {
     known: Vec<Key>,
     index: HashMap<Box<[u8]>, usize>,
-    /// Which key stood at which place of the last packet: nginx sends the same vars in the same order.
-    order: Vec<usize>,
-    /// Keys beyond those kept, for the request at hand.
-    strange: Vec<Key>,
+    /// Number of the request at hand; the first is 1.
+    request: u64,
+    /// How many keys have been made so far.
+    made: usize,
 }
 
 impl Keys {
-    /// The key of the var at `place` in request number `request`, and whether that request has named it before.
+    /// Begins another request.
+    pub(super) fn begin(&mut self) {
+        self.request += 1;
+        if self.known.len() > KEPT {
+            self.known.clear();
+            self.index.clear();
+        }
+    }
+
+    /// The key named `name`, and whether the request at hand has named it before.
     ///
     /// # Errors
     /// MemoryError.
-    pub(super) fn find(&mut self, py: Python<'_>, place: usize, bytes: &[u8], request: u64) -> PyResult<(&Key, bool)> {
-        let guess = self.order.get(place).copied().unwrap_or(usize::MAX);
-        let at = match self.known.get(guess) {
-            Some(key) if *key.bytes == *bytes => guess,
-            _ => match self.look_up(py, place, bytes)? {
-                Some(at) => at,
-                None => return self.find_strange(py, bytes, request),
-            },
-        };
-        Ok(self
-            .known
-            .get_mut(at)
-            .map(|key| key.see(request))
-            .unwrap_or_else(|| unreachable!("index {at} was just found")))
-    }
-
-    /// The place in `known`, made where there is room for another.
-    fn look_up(&mut self, py: Python<'_>, place: usize, bytes: &[u8]) -> PyResult<Option<usize>> {
-        let at = match self.index.get(bytes) {
+    pub(super) fn find(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<(&Key, bool)> {
+        let at = match self.index.get(name) {
             Some(at) => *at,
-            None if self.known.len() < KEPT => {
-                self.known.push(Key::new(py, bytes)?);
+            None => {
+                self.made += 1;
+                self.known.push(Key::new(py, name, self.made <= INTERNED)?);
                 let at = self.known.len() - 1;
-                self.index.insert(bytes.into(), at);
+                self.index.insert(name.into(), at);
                 at
             }
-            None => return Ok(None),
         };
-        if place >= self.order.len() && place < KEPT {
-            self.order.resize(place + 1, usize::MAX);
-        }
-        if let Some(slot) = self.order.get_mut(place) {
-            *slot = at;
-        }
-        Ok(Some(at))
-    }
-
-    fn find_strange(&mut self, py: Python<'_>, bytes: &[u8], request: u64) -> PyResult<(&Key, bool)> {
-        self.strange.retain(|key| key.last_seen == request);
-        let at = match self.strange.iter().position(|key| *key.bytes == *bytes) {
-            Some(at) => at,
-            None => {
-                self.strange.push(Key::new(py, bytes)?);
-                self.strange.len() - 1
-            }
-        };
-        Ok(self
-            .strange
-            .get_mut(at)
-            .map(|key| key.see(request))
-            .unwrap_or_else(|| unreachable!("index {at} was just found")))
+        let key = self.known.get_mut(at).ok_or_else(|| PyRuntimeError::new_err("the index of keys is wrong"))?;
+        let again = key.last_seen == self.request;
+        key.last_seen = self.request;
+        Ok((key, again))
     }
 }
 
 impl Key {
-    fn new(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
-        Ok(Self { bytes: bytes.into(), text: latin1(py, bytes)?.unbind(), kind: Kind::of(bytes), last_seen: 0 })
-    }
-
-    fn see(&mut self, request: u64) -> (&Self, bool) {
-        let again = self.last_seen == request;
-        self.last_seen = request;
-        (self, again)
+    fn new(py: Python<'_>, name: &[u8], is_early: bool) -> PyResult<Self> {
+        // An interned key is found by its address in the application's own look-ups; CPython may keep it for ever.
+        let text = match std::str::from_utf8(name) {
+            Ok(ascii) if is_early && name.is_ascii() => PyString::intern(py, ascii),
+            _ => latin1(py, name)?,
+        };
+        Ok(Self { text: text.unbind(), kind: Kind::of(name), last_seen: 0 })
     }
 }

@@ -13,6 +13,8 @@ mod process;
 
 mod environ;
 mod keys;
+mod rules;
+mod shape;
 
 mod input;
 
