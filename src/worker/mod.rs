@@ -1,12 +1,8 @@
 //! A worker process: desks that serve, a lobby for what has to wait, and the orders of the supervisor.
 
-use std::{
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    sync::Arc,
-    thread,
-};
+use std::{os::fd::OwnedFd, sync::Arc, thread};
 
-use tokio::{io::unix::AsyncFd, runtime};
+use tokio::runtime;
 
 use crate::{
     channel::{Channel, LOAD_FAILED, Message},
@@ -15,13 +11,13 @@ use crate::{
         acceptor::Acceptor,
         listener::Listener,
         lobby::{Entry, Lobby},
-        readiness::register,
     },
     python::{self, Application, Facts},
-    worker::desk::Desk,
+    worker::{desk::Desk, orders::Orders},
 };
 
 mod desk;
+mod orders;
 mod signals;
 
 /// Exit code of a worker that the system refused something.
@@ -86,9 +82,19 @@ struct Floor {
 impl Floor {
     /// Opens the desks and the lobby, reports ready, and returns when all have closed.
     fn serve(&self, channel: &Channel, signalled: &OwnedFd, threads: usize) -> u8 {
+        // Everything the lobby needs is there before a desk accepts: later, descriptors may have run out.
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let (runtime, orders) =
+            match runtime.and_then(|runtime| Ok((Orders::new(&runtime, channel, signalled)?, runtime))) {
+                Ok((orders, runtime)) => (runtime, orders),
+                Err(error) => return refused("lobby", &error),
+            };
         let (entry, lobby) = Lobby::new(Arc::clone(&self.acceptor), self.limits.clone());
+        report(channel, &Message::Ready);
         thread::scope(|scope| {
-            let opened = named("lobby").spawn_scoped(scope, move || run_lobby(lobby, channel, signalled)).map(drop);
+            let opened = named("lobby")
+                .spawn_scoped(scope, move || runtime.block_on(lobby.serve(orders.until_drain())))
+                .map(drop);
             let others = (2..=threads).try_for_each(|number| {
                 let entry = entry.clone();
                 named(&format!("desk-{number}")).spawn_scoped(scope, move || self.work(entry)).map(drop)
@@ -111,44 +117,8 @@ impl Floor {
     }
 }
 
-fn run_lobby(lobby: Lobby, channel: &Channel, signalled: &OwnedFd) {
-    match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(lobby.serve(orders(channel, signalled))),
-        Err(error) => tracing::error!("lobby: {error}"),
-    }
-}
-
 fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(format!("rusgi-{name}"))
-}
-
-/// Completes when the supervisor asks the worker to drain, or has died, or SIGTERM has come.
-///
-/// Both descriptors stay open behind it: the end of the channel means the end of the worker, and the signal handler writes to its own.
-async fn orders(channel: &Channel, signalled: &OwnedFd) {
-    report(channel, &Message::Ready);
-    let copy = |descriptor: BorrowedFd<'_>| descriptor.try_clone_to_owned().and_then(register);
-    let (Ok(ready), Ok(signalled)) = (copy(channel.as_fd()), copy(signalled.as_fd())) else {
-        return tracing::error!("lobby: out of descriptors: this worker stops accepting");
-    };
-    tokio::select! {
-        () = order(channel, &ready) => {}
-        _ = signalled.readable() => tracing::info!("SIGTERM: draining"),
-    }
-    // A supervisor that asked for it, or has died, need not hear it.
-    drop(channel.try_send(&Message::Stopping));
-}
-
-async fn order(channel: &Channel, ready: &AsyncFd<OwnedFd>) {
-    while let Ok(mut guard) = ready.readable().await {
-        match guard.try_io(|_| channel.try_recv()) {
-            Ok(Ok(Some((Message::Drain, _)))) => return,
-            Ok(Ok(None)) => return tracing::warn!("the supervisor has died: draining"),
-            Ok(Err(error)) => return tracing::error!("channel: {error}: draining"),
-            // Nothing yet, or nothing for a worker.
-            Err(_) | Ok(Ok(Some(_))) => {}
-        }
-    }
 }
 
 fn report(channel: &Channel, message: &Message) {
