@@ -287,7 +287,11 @@ fn stopped(py: Python<'_>, objects: &Objects, stop: Stop) -> Outcome {
         {
             Outcome::PeerGone
         }
-        Stop::Raised(error) => failed(py, &objects.exchange, "application raised an exception", &error, stage),
+        Stop::Raised(error) => {
+            let outcome = failed(py, &objects.exchange, "application raised an exception", &error, stage);
+            // Nothing is missing from what the peer was promised.
+            if objects.reply.is_complete() { Outcome::Complete } else { outcome }
+        }
     }
 }
 

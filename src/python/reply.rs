@@ -47,6 +47,8 @@ struct State {
     /// Whether bytes of a body may be sent: not to HEAD, not with 204 or 304.
     takes_body: bool,
     is_head_request: bool,
+    /// Whether `start_response` has been called, successfully or not.
+    was_called: bool,
     /// Bytes of the body that have been sent.
     sent: u64,
     /// Whether the application has produced more than its own Content-Length.
@@ -77,6 +79,16 @@ impl Reply {
 
     pub(super) fn stage(&self) -> Stage {
         self.state().stage
+    }
+
+    /// Takes note of a call of `start_response`; tells whether there has been one before.
+    pub(super) fn note_call(&self) -> bool {
+        std::mem::replace(&mut self.state().was_called, true)
+    }
+
+    /// Whether the application has tried to send more than its Content-Length.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.state().is_overrun
     }
 
     /// Sets or replaces the head; `fill` gets an empty one to write into.
@@ -150,6 +162,11 @@ impl Reply {
     pub(super) fn is_full(&self) -> bool {
         let state = self.state();
         state.stage == Stage::Sent && state.announced.is_some_and(|announced| state.sent >= announced)
+    }
+
+    /// Whether the peer has everything it was promised: all announced bytes, or a head that none may follow.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_full() || self.state().is_head_only()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -259,9 +276,14 @@ impl State {
             announced: None,
             takes_body: true,
             is_head_request,
+            was_called: false,
             sent: 0,
             is_overrun: false,
         }
+    }
+
+    fn is_head_only(&self) -> bool {
+        self.stage == Stage::Sent && !self.takes_body
     }
 
     /// The head, finished, the first time it is asked for. `length` is the body's, where it is known.

@@ -40,18 +40,23 @@ impl StartResponse {
 
 #[pymethods]
 impl StartResponse {
-    #[pyo3(signature = (status, headers, exc_info=None))]
+    /// PEP 3333 calls the second parameter `response_headers`; half of what calls it by name says `headers`.
+    #[pyo3(signature = (status, response_headers=None, exc_info=None, *, headers=None))]
     fn __call__(
         &self,
         status: &Bound<'_, PyString>,
-        headers: &Bound<'_, PyList>,
+        response_headers: Option<&Bound<'_, PyList>>,
         exc_info: Option<Bound<'_, PyTuple>>,
+        headers: Option<&Bound<'_, PyList>>,
     ) -> PyResult<Py<Write>> {
-        let py = status.py();
+        let (Some(headers), None) = (response_headers.or(headers), response_headers.and(headers)) else {
+            return Err(PyTypeError::new_err("start_response takes a status, a list of headers, and exc_info"));
+        };
+        let was_called = self.reply.note_call();
         match (self.reply.stage(), exc_info) {
             // Too late for an error page: the application's error goes up (PEP 3333, "Error Handling").
             (Stage::Sent, Some(exc_info)) => return Err(PyErr::from_value(exc_info.get_item(1)?)),
-            (Stage::Sent | Stage::Set, None) => {
+            (_, None) if was_called => {
                 return Err(PyAssertionError::new_err(
                     "start_response has been called already: pass exc_info to replace the response",
                 ));
@@ -59,7 +64,7 @@ impl StartResponse {
             _ => {}
         }
         self.reply.set(|head| fill(head, status, headers))?;
-        Ok(self.write.clone_ref(py))
+        Ok(self.write.clone_ref(status.py()))
     }
 }
 
@@ -69,7 +74,11 @@ impl Write {
         if chunk.as_bytes().is_empty() {
             return Ok(());
         }
-        self.0.write(chunk.py(), chunk).map_err(|gone| PyConnectionResetError::new_err(gone.to_string()))
+        self.0.write(chunk.py(), chunk).map_err(|gone| PyConnectionResetError::new_err(gone.to_string()))?;
+        if self.0.is_overrun() {
+            return Err(PyAssertionError::new_err("write() goes beyond the response's Content-Length"));
+        }
+        Ok(())
     }
 }
 
