@@ -40,7 +40,17 @@ def check_linkage(python):
 
 
 def serve(rusgi, python, path):
-    command = [rusgi, "serve", "--socket", f"unix:{path}", "--workers", "1", "--chdir", ROOT / "examples/hello", "app:application"]
+    command = [
+        rusgi,
+        "serve",
+        "--socket",
+        f"unix:{path}",
+        "--workers",
+        "1",
+        "--chdir",
+        ROOT / "examples/hello",
+        "app:application",
+    ]
     daemon = subprocess.Popen(command)
     try:
         answer = first_answer(daemon, path)

@@ -16,7 +16,8 @@ format() {
 }
 
 lint() {
-    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --locked -- -D warnings &&
+        cargo clippy --manifest-path fuzz/Cargo.toml --target-dir "$TARGET/fuzz/lint" --locked -- -D warnings
 }
 
 docs() {
@@ -49,6 +50,7 @@ end_to_end_wheel() {
 # the other interpreters: does it build for them, start, serve and stop
 smoke() {
     local python dir failed=0
+    [ "$(.ci/pythons.sh | wc -l)" -gt 1 ] || echo "test result: ok. 0 passed; 0 failed; no other CPython 3.10 to 3.14 here"
     for python in $(.ci/pythons.sh); do
         [ "$python" != "$PYTHON" ] || continue
         dir=$TARGET/smoke/$(echo "${python#/}" | tr / -)

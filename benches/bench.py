@@ -17,7 +17,7 @@ import time
 
 import load
 import report
-from machine import Tree, system_calls
+from machine import Tree, busy_share, system_calls
 from peers import PEERS, Setting, Site
 from works import WORKS
 
@@ -67,8 +67,8 @@ def parse_options():
 
 def measure(options, peers, directory):
     work, setting = WORKS[options.work], Setting(options.processes, options.threads)
-    if os.getloadavg()[0] > 0.5:
-        print(f"the machine is busy (load average {os.getloadavg()[0]:.1f}): expect noise", file=sys.stderr)
+    if (others := busy_share()) > 0.05:
+        print(f"others use {others:.0%} of this machine's CPUs: expect noise", file=sys.stderr)
     with Site(directory, peers, work, setting) as site:
         for label in peers:
             load.run(site.url(label), work, options.connections, options.warm_up)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import time
 
 NANOSECONDS = 1e9
 
@@ -25,7 +26,7 @@ class Tree:
         return found
 
     def cpu_seconds(self):
-        """Time on a CPU, user and system, of all threads; schedstat counts in ns where stat counts in hundredths of a second."""
+        """Time on a CPU, user and system, of all threads; schedstat counts ns, stat only hundredths of a second."""
         ran = [read(task / "schedstat").split() for pid in self.pids() for task in tasks(pid)]
         return sum(int(fields[0]) for fields in ran if fields) / NANOSECONDS
 
@@ -33,6 +34,20 @@ class Tree:
         """KiB of proportional set size: shared pages are divided among those who share them."""
         lines = [line for pid in self.pids() for line in read(pathlib.Path(f"/proc/{pid}/smaps_rollup")).splitlines()]
         return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def busy_share(seconds=1):
+    """How much of all CPUs is in use while nothing is measured yet, from 0 to 1."""
+    before = clock_ticks()
+    time.sleep(seconds)
+    total, idle = (after - then for after, then in zip(clock_ticks(), before))
+    return 1 - idle / total
+
+
+def clock_ticks():
+    """Since boot: all, and those in which a CPU had nothing to do or waited for a disk."""
+    counted = [int(word) for word in read(pathlib.Path("/proc/stat")).splitlines()[0].split()[1:9]]
+    return sum(counted), counted[3] + counted[4]
 
 
 def tasks(pid):

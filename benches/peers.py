@@ -40,7 +40,7 @@ class Rusgi:
 
 
 class Uwsgi:
-    """uWSGI with a master, as operators run it, and without what would cost it time: no request log, no threads unless asked."""
+    """uWSGI with a master, as operators run it, but without what costs it time: request log, unasked threads."""
 
     def __init__(self, program):
         self.program = program

@@ -26,7 +26,7 @@ def main(rusgi, port=None):
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING | {signal.SIGCHLD})
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
     with tempfile.TemporaryDirectory(prefix="rusgi-demo-") as directory, contextlib.ExitStack() as stack:
-        url = f"http://127.0.0.1:{port or free_port()}/"
+        url = f"http://127.0.0.1:{free_port(port)}/"
         children = [stack.enter_context(running(command)) for command in commands(rusgi, pathlib.Path(directory), url)]
         if await_answer(url, children):
             say(url)
@@ -93,9 +93,12 @@ def say(url):
     print("Ctrl-C stops it.", flush=True)
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+def free_port(wanted):
+    try:
+        with socket.create_server(("127.0.0.1", int(wanted or 0))) as probe:
+            return probe.getsockname()[1]
+    except OSError as error:
+        sys.exit(f"demo: port {wanted}: {error.strerror}: choose another, or none for a free one")
 
 
 if __name__ == "__main__":
