@@ -74,6 +74,29 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What a log line names a request by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
+    /// REQUEST_METHOD, its unprintable bytes escaped.
+    pub method: String,
+    /// The path without its query, its unprintable bytes escaped.
+    pub path: String,
+    /// What the peer calls it, else a number of our own.
+    pub request_id: String,
+}
+
+impl Name {
+    /// The name of the request at hand.
+    pub fn of(inbound: &(impl Inbound + ?Sized)) -> Self {
+        let mut name = Self { request_id: inbound.request_id(), ..Self::default() };
+        inbound.with_request(&mut |request| {
+            name.method = request.method().escape_ascii().to_string();
+            name.path = request.path().escape_ascii().to_string();
+        });
+        name
+    }
+}
+
 /// Why a well-formed packet is still not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {

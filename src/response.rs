@@ -20,7 +20,7 @@ pub trait Outbound: Send + Sync {
     /// Waits until more can be written. Call it without the GIL.
     ///
     /// # Errors
-    /// [`Gone`] when the peer has left or took nothing for the time that `patience` allows.
+    /// [`Gone`] when the peer has left, or took nothing for the time that `patience` allows.
     fn await_writable(&self, patience: Patience) -> Result<bool, Gone>;
 
     /// Sends up to `count` bytes of a regular file from `offset` on, without copying them through this process. Never waits
@@ -65,10 +65,16 @@ pub enum Patience {
     Full,
 }
 
-/// The peer no longer reads.
+/// Why no more can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("client closed the connection before it had read the response")]
-pub struct Gone;
+pub enum Gone {
+    /// The peer no longer reads, or the exchange is over.
+    #[error("client closed the connection before it had read the response")]
+    Closed,
+    /// The peer is there and took nothing for the write timeout.
+    #[error("client took nothing of the response for the write timeout")]
+    Stalled,
+}
 
 /// Both directions of one request.
 pub trait Exchange: Inbound + Outbound {}
@@ -80,6 +86,8 @@ pub enum Outcome {
     Complete,
     /// Nothing has been written and the application has no response: the peer is owed a 500.
     Failed,
+    /// Nothing has been written, for the request has had its time: the peer is owed a 504.
+    TimedOut,
     /// A head has been written and the rest cannot be: the peer must see that the response is broken.
     Broken,
     /// The peer left first.

@@ -5,9 +5,10 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{
-        Mutex, MutexGuard,
+        Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -20,6 +21,9 @@ use crate::net::{inflow::Inflow, listener::Listener};
 
 /// How often the listener that was busy last is tried first before the others get their turn.
 const TURN: usize = 16;
+
+/// How long a worker that drains still accepts what waits in the listen queue.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long to leave the listen queue alone when there is no descriptor or memory for another connection.
 const SHORTAGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -39,6 +43,8 @@ pub struct Acceptor {
     /// Connections in the lobby that will become ready, or not.
     expected: AtomicUsize,
     is_draining: AtomicBool,
+    drain_began: OnceLock<Instant>,
+    is_handing_over: AtomicBool,
 }
 
 /// What a desk is to do next.
@@ -75,6 +81,8 @@ impl Acceptor {
             ready_len: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
+            drain_began: OnceLock::new(),
+            is_handing_over: AtomicBool::new(false),
         })
     }
 
@@ -83,6 +91,7 @@ impl Acceptor {
     /// # Errors
     /// When the listen queue can no longer be read at all.
     pub fn next(&self) -> io::Result<Option<Arrival>> {
+        let mut has_waited = false;
         loop {
             if let Some(arrival) = self.next_ready() {
                 return Ok(Some(arrival));
@@ -92,22 +101,44 @@ impl Acceptor {
             if self.ready_len.load(Ordering::Acquire) > 0 {
                 continue;
             }
-            if let Some(socket) = self.accept(&mut turn)? {
+            // A wake that came to us came to nobody else, so it is answered even while handing over.
+            if (has_waited || !self.is_handing_over.load(Ordering::Acquire))
+                && !self.is_closed()
+                && let Some(socket) = self.accept(&mut turn)?
+            {
                 return Ok(Some(Arrival::New(socket)));
             }
-            if self.is_draining.load(Ordering::Acquire) && self.expected.load(Ordering::Acquire) == 0 {
+            if self.is_draining() && self.expected.load(Ordering::Acquire) == 0 {
+                // The others are to come to the same conclusion.
+                self.wake();
                 return Ok(self.next_ready());
             }
             if self.wait()? {
                 return Ok(Some(Arrival::Signal));
             }
+            has_waited = true;
         }
     }
 
     /// From now on `next` ends once the listen queue and the lobby are empty.
     pub fn drain(&self) {
+        let _ = self.drain_began.set(Instant::now());
         self.is_draining.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// From now on `next` ends once the lobby is empty; what is in the listen queue is left to other processes.
+    ///
+    /// Without this a worker that is to go would stay for as long as the others cannot keep the queue empty.
+    pub fn hand_over(&self) {
+        self.is_handing_over.store(true, Ordering::Release);
+        for listener in &self.listeners {
+            // The kernel wakes one process for a connection, and that has to be one that stays.
+            if let Err(error) = epoll::delete(&self.epoll, listener) {
+                tracing::debug!("accept: {error}: connections may still come to this worker");
+            }
+        }
+        self.drain();
     }
 
     /// Whether the worker has been told to stop.
@@ -129,6 +160,11 @@ impl Acceptor {
         }
         self.expected.fetch_sub(1, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Whether what waits in the listen queue has had its time: more may come for ever.
+    fn is_closed(&self) -> bool {
+        self.is_draining() && self.drain_began.get().is_some_and(|began| began.elapsed() > LAST_CALL)
     }
 
     fn next_ready(&self) -> Option<Arrival> {
@@ -166,7 +202,7 @@ impl Acceptor {
             Err(Errno::INTR) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
-        if events.iter().any(|event| event.data.u64() == 1) && !self.is_draining() {
+        if events.iter().any(|event| event.data.u64() == 1) {
             // EAGAIN: another desk has read it first.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
@@ -185,12 +221,31 @@ fn refused(error: Errno) -> io::Result<()> {
     match error {
         // The peer has gone, or another process was faster (accept(2), "Error handling").
         Errno::AGAIN | Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO => Ok(()),
+        // Errors of the new connection's network, which accept(2) hands on: as if there had been none.
+        Errno::NETDOWN
+        | Errno::NOPROTOOPT
+        | Errno::HOSTDOWN
+        | Errno::NONET
+        | Errno::HOSTUNREACH
+        | Errno::OPNOTSUPP
+        | Errno::NETUNREACH
+        | Errno::TIMEDOUT => Ok(()),
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
-            tracing::error!("accept: {error}: new connections wait in the listen queue; raise LimitNOFILE or memory");
+            complain(error);
             let _ = rustix::thread::nanosleep(&SHORTAGE);
             Ok(())
         }
         error => Err(error.into()),
+    }
+}
+
+/// Says so once a second at most: the shortage lasts, and the log has better uses.
+fn complain(error: Errno) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = lock(&LAST);
+    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
+        *last = Some(Instant::now());
+        tracing::error!("accept: {error}: new connections wait in the listen queue; raise LimitNOFILE or memory");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     mem,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        Mutex, MutexGuard, RwLock, RwLockReadGuard, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,8 +28,14 @@ use crate::{
 /// How long a desk waits for a peer before it leaves the rest of a response to the lobby.
 const BRIEF: Duration = Duration::from_millis(5);
 
-/// How long a pause in a body ends its spooling once the response is about to begin.
-const SPOOL_PAUSE: Duration = Duration::from_millis(20);
+/// How often the rest of a body is waited for in all, a nap each time, once the response is about to begin.
+const SPOOL_NAPS: u32 = 100;
+
+/// How long a thread sleeps for bytes that are on their way, where the socket itself cannot tell that they have come.
+const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
+
+/// How long a wait for a peer goes on before it looks whether the exchange is over.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// A connection in a desk's hands. One is reused for request after request unless the application kept hold of the last.
 #[derive(Debug)]
@@ -40,7 +46,29 @@ pub struct Connection {
     /// The request's number in this process; 0 until something asks for it.
     number: AtomicU64,
     has_written: AtomicBool,
+    /// Whether the exchange has ended: whoever still waits in it is to give up.
+    is_over: AtomicBool,
+    /// How many exchanges there have been on this connection, the one at hand included.
+    exchanges: AtomicU64,
     limits: Limits,
+}
+
+/// An exchange as it is when somebody else wants to end it.
+#[derive(Debug)]
+pub enum Seizure {
+    /// It is over for the application.
+    Seized {
+        /// Its socket.
+        socket: OwnedFd,
+        /// Whether a part of a response has gone out.
+        has_written: bool,
+        /// Whether the response must have no body.
+        is_head: bool,
+    },
+    /// The socket is being read or written, which may be a wait for the peer: try again.
+    Busy,
+    /// It has ended by itself.
+    Over,
 }
 
 impl Connection {
@@ -53,6 +81,8 @@ impl Connection {
             rest: Mutex::default(),
             number: AtomicU64::new(0),
             has_written: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            exchanges: AtomicU64::new(0),
             limits,
         }
     }
@@ -71,8 +101,34 @@ impl Connection {
 
     fn adopt(&self, socket: OwnedFd) {
         self.has_written.store(false, Ordering::Relaxed);
+        self.is_over.store(false, Ordering::Relaxed);
         self.number.store(0, Ordering::Relaxed);
-        *self.socket.write().unwrap_or_else(|poison| poison.into_inner()) = Some(socket);
+        let mut place = self.socket.write().unwrap_or_else(|poison| poison.into_inner());
+        self.exchanges.store(self.exchanges.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        *place = Some(socket);
+    }
+
+    /// Names the exchange at hand for [`seize`](Self::seize).
+    #[must_use]
+    pub fn exchange(&self) -> u64 {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// Ends `exchange` over the head of the desk that has it: whatever the application still reads or writes fails. Never waits.
+    pub fn seize(&self, exchange: u64) -> Seizure {
+        let mut place = match self.socket.try_write() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
+            Err(TryLockError::WouldBlock) => return Seizure::Busy,
+        };
+        if self.exchange() != exchange {
+            return Seizure::Over;
+        }
+        let Some(socket) = place.take() else {
+            return Seizure::Over;
+        };
+        let is_head = lock(&self.inflow).request().is_some_and(|request| request.framing.is_head);
+        Seizure::Seized { socket, has_written: self.has_written(), is_head }
     }
 
     /// What has been read of the request.
@@ -96,6 +152,15 @@ impl Connection {
         self.with_socket(|socket| lock(&self.inflow).fill(socket, self.limits.body_buffer))
     }
 
+    /// Whether new bytes of the body come within a moment.
+    #[must_use]
+    pub fn await_more(&self) -> bool {
+        (0..3).any(|_| {
+            nap();
+            matches!(self.fill(), Ok(Pull::Some(_)))
+        })
+    }
+
     /// Waits a moment for the peer's first bytes; false when none came.
     pub fn await_readable(&self, patience: Duration) -> bool {
         self.with_socket(|socket| wait(socket, PollFlags::IN, patience)).unwrap_or(false)
@@ -109,6 +174,7 @@ impl Connection {
 
     /// Ends the exchange for the application's objects and returns the socket, what was read, and what is left to write.
     pub fn release(&self) -> Option<(OwnedFd, Vec<Part>)> {
+        self.is_over.store(true, Ordering::Relaxed);
         // A thread of the application may still be waiting in a read: end its wait before asking for the write lock.
         if self.socket.try_write().is_err() {
             drop(self.with_socket(|socket| Ok(shutdown(socket, Shutdown::Read)?)));
@@ -140,14 +206,12 @@ impl Inbound for Connection {
     }
 
     fn read_body(&self, into: &mut [u8]) -> Result<usize, BodyError> {
-        let mut done = lock(&self.inflow).take_body(into);
+        let mut done = 0;
         while done < into.len() && self.body_left() > 0 {
             let rest = into.get_mut(done..).unwrap_or_default();
-            match self.with_socket(|socket| lock(&self.inflow).read_body(socket, rest)) {
+            match self.with_socket(|socket| lock(&self.inflow).read_on(socket, rest)) {
+                Ok(Pull::Some(0)) => return Err(BodyError::Sealed { missing: self.body_left() }),
                 Ok(Pull::Some(count)) => done += count,
-                Ok(Pull::Blocked) if lock(&self.inflow).is_sealed() => {
-                    return Err(BodyError::Sealed { missing: self.body_left() });
-                }
                 Ok(Pull::Blocked) => self.await_body()?,
                 Ok(Pull::End) => {
                     return Err(BodyError::Closed { missing: self.body_left() });
@@ -172,11 +236,15 @@ impl Inbound for Connection {
         let limit = self.limits.body_buffer;
         let has_begun = lock(&self.inflow).body_seen() > 0;
         lock(&self.inflow).make_room();
+        let mut naps = if has_begun { SPOOL_NAPS } else { 0 };
         while !lock(&self.inflow).is_full(limit) {
-            match self.fill() {
+            match self.with_socket(|socket| lock(&self.inflow).fill_last(socket, limit)) {
                 Ok(Pull::Some(_)) => {}
-                // A body that was announced and never sent is not waited for.
-                Ok(Pull::Blocked) if has_begun && self.await_readable(SPOOL_PAUSE) => {}
+                // A body that was announced and never sent is not waited for, and no body for long.
+                Ok(Pull::Blocked) if naps > 0 => {
+                    nap();
+                    naps -= 1;
+                }
                 _ => break,
             }
         }
@@ -209,6 +277,14 @@ impl Connection {
         }
     }
 
+    /// Notes that `sent` bytes went out, while the socket is still in use: who seizes it next knows.
+    fn wrote(&self, sent: usize) -> usize {
+        if sent > 0 {
+            self.has_written.store(true, Ordering::Relaxed);
+        }
+        sent
+    }
+
     fn await_body(&self) -> Result<(), BodyError> {
         let timeout = self.limits.body_timeout;
         if self.with_socket(|socket| wait(socket, PollFlags::IN, timeout))? {
@@ -224,14 +300,10 @@ impl Outbound for Connection {
         let sent = self.with_socket(|socket| {
             match retry_on_intr(|| sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)) {
                 Err(Errno::AGAIN) => Ok(0),
-                sent => Ok(sent?),
+                sent => Ok(self.wrote(sent?)),
             }
         });
-        let sent = sent.map_err(|_| Gone)?;
-        if sent > 0 {
-            self.has_written.store(true, Ordering::Relaxed);
-        }
-        Ok(sent)
+        sent.map_err(|_| Gone::Closed)
     }
 
     fn await_writable(&self, patience: Patience) -> Result<bool, Gone> {
@@ -239,19 +311,24 @@ impl Outbound for Connection {
             Patience::Brief => BRIEF,
             Patience::Full => self.limits.write_timeout,
         };
-        let ready = self.with_socket(|socket| wait(socket, PollFlags::OUT, timeout)).map_err(|_| Gone)?;
-        if !ready && patience == Patience::Full {
-            return Err(Gone);
+        let mut waited = Duration::ZERO;
+        while waited < timeout {
+            let slice = SLICE.min(timeout - waited);
+            // The lock on the socket is free between two slices, for a desk that has finished without us.
+            if self.with_socket(|socket| wait(socket, PollFlags::OUT, slice)).map_err(|_| Gone::Closed)? {
+                return Ok(true);
+            }
+            if self.is_over.load(Ordering::Relaxed) {
+                return Err(Gone::Closed);
+            }
+            waited += slice;
         }
-        Ok(ready)
+        if patience == Patience::Full { Err(Gone::Stalled) } else { Ok(false) }
     }
 
     fn try_send_file(&self, file: BorrowedFd<'_>, offset: u64, count: u64) -> Result<Option<usize>, Gone> {
-        let sent = self.with_socket(|socket| send_file(socket, file, offset, count)).map_err(|_| Gone)?;
-        if sent.is_some_and(|sent| sent > 0) {
-            self.has_written.store(true, Ordering::Relaxed);
-        }
-        Ok(sent)
+        let sent = self.with_socket(|socket| Ok(send_file(socket, file, offset, count)?.map(|sent| self.wrote(sent))));
+        sent.map_err(|_| Gone::Closed)
     }
 
     fn hand_over(&self, rest: Vec<Part>) {
@@ -275,6 +352,11 @@ pub(super) fn send_file(
         Err(Errno::AGAIN) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn nap() {
+    // A shorter nap does no harm.
+    let _ = rustix::thread::nanosleep(&NAP);
 }
 
 /// A lock whose holder panicked is still good: every change under it is a single step.

@@ -4,7 +4,8 @@ use std::{io, mem, os::fd::BorrowedFd};
 
 use rusgi_proto::{Header, Modifier1, Packet, Parsed, Vars};
 use rustix::{
-    io::{Errno, retry_on_intr},
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, ioctl_fionread, retry_on_intr},
     net::{RecvFlags, recv},
 };
 
@@ -15,6 +16,9 @@ use crate::{
 
 /// How much of a head is looked at before its length is known: nearly every packet, and small forms with it.
 const WINDOW: usize = 16 * 1024;
+
+/// How far the buffer for a body grows ahead of its bytes.
+const STEP: usize = 64 * 1024;
 
 /// A buffer larger than this is given back after the request that needed it.
 const KEPT: usize = 128 * 1024;
@@ -159,17 +163,35 @@ impl Inflow {
         Some(Request { vars: Vars::checked(block), framing: self.framing })
     }
 
-    /// Reads on in the body until `limit` bytes of it are buffered or it is complete.
+    /// Reads on in the body until `limit` bytes of it are buffered or it is complete. Nothing is taken out of the socket before
+    /// there is something new, and the last byte of all that is wanted stays there, so that the response can be broken visibly.
     ///
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
     pub fn fill(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<Pull> {
+        self.fill_to(socket, limit, false)
+    }
+
+    /// The same for the last time before the response: the last byte seen stays in the socket whatever follows it.
+    ///
+    /// Only now: a byte held back in the middle of a body can keep a TCP window shut for good.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub fn fill_last(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<Pull> {
+        self.fill_to(socket, limit, true)
+    }
+
+    fn fill_to(&mut self, socket: BorrowedFd<'_>, limit: usize, is_last: bool) -> io::Result<Pull> {
         let goal = self.head.saturating_add(usize::try_from(self.framing.content_length).unwrap_or(limit).min(limit));
-        if self.buffer.len() < goal {
-            self.buffer.resize(goal, 0);
+        // Memory follows the bytes that come, not those that were announced.
+        let room = goal.min(self.filled.saturating_add(STEP));
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
         }
         let mut buffer = mem::take(&mut self.buffer);
-        let pulled = self.pull(socket, buffer.get_mut(self.filled..goal).unwrap_or_default());
+        let hold_at = if is_last { 0 } else { goal - self.filled };
+        let pulled = self.pull_keeping(socket, buffer.get_mut(self.filled..room).unwrap_or_default(), hold_at);
         self.buffer = buffer;
         if let Ok(Pull::Some(count)) = pulled {
             self.filled += count;
@@ -184,7 +206,7 @@ impl Inflow {
     }
 
     /// Copies buffered body bytes into `into` and returns how many.
-    pub fn take_body(&mut self, into: &mut [u8]) -> usize {
+    fn take_body(&mut self, into: &mut [u8]) -> usize {
         let start =
             self.read.checked_sub(self.base).and_then(|skip| self.head.checked_add(usize::try_from(skip).ok()?));
         let at_hand = start.and_then(|start| self.buffer.get(start..self.filled)).unwrap_or_default();
@@ -196,13 +218,14 @@ impl Inflow {
         count
     }
 
-    /// Reads body bytes that have not been buffered straight into `into`.
+    /// The next body bytes: buffered ones, else straight from the socket. `Some(0)`: the rest is lost, for the body is sealed.
     ///
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
-    pub fn read_body(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
-        if self.is_sealed {
-            return Ok(Pull::Blocked);
+    pub fn read_on(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+        let buffered = self.take_body(into);
+        if buffered > 0 || self.is_sealed {
+            return Ok(Pull::Some(buffered));
         }
         let pulled = self.pull(socket, into);
         if let Ok(Pull::Some(count)) = pulled {
@@ -233,12 +256,6 @@ impl Inflow {
     /// Gives up whatever has not been seen.
     pub fn seal(&mut self) {
         self.is_sealed = true;
-    }
-
-    /// Whether what has not been seen is lost.
-    #[must_use]
-    pub fn is_sealed(&self) -> bool {
-        self.is_sealed
     }
 
     /// Bytes of the body that have been seen, read or not.
@@ -295,6 +312,30 @@ impl Inflow {
         Ok(pulled)
     }
 
+    /// The same, but nothing is taken before there is something new, and of `hold_at` bytes or more the last one stays.
+    fn pull_keeping(&mut self, socket: BorrowedFd<'_>, into: &mut [u8], hold_at: usize) -> io::Result<Pull> {
+        let left = self.total().saturating_sub(self.seen);
+        let wanted = left.min(into.len() as u64);
+        if wanted == 0 {
+            return Ok(Pull::Some(0));
+        }
+        let new = ioctl_fionread(socket)?.saturating_sub(self.seen - self.consumed);
+        let count = usize::try_from(new.min(wanted)).unwrap_or(into.len());
+        if count == 0 {
+            return Ok(if is_closed(socket)? { Pull::End } else { Pull::Blocked });
+        }
+        self.discard_pending(socket)?;
+        let holds = count >= hold_at || count as u64 == left;
+        let taken = take(socket, into.get_mut(..count - usize::from(holds)).unwrap_or_default())?;
+        let held = match into.get_mut(taken..count) {
+            Some(last) if holds => receive(socket, last, RecvFlags::PEEK)? == Pull::Some(1),
+            _ => false,
+        };
+        self.consumed += taken as u64;
+        self.seen = self.consumed + u64::from(held);
+        Ok(Pull::Some(taken + usize::from(held)))
+    }
+
     /// Takes out of the socket what has been seen but not taken, to reach what lies behind it.
     fn discard_pending(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let mut scratch = [0; 4096];
@@ -313,6 +354,24 @@ impl Default for Inflow {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Takes bytes that are there, and so needs no waiting.
+fn take(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < into.len() {
+        match receive(socket, into.get_mut(taken..).unwrap_or_default(), RecvFlags::empty())? {
+            Pull::Some(count) => taken += count,
+            Pull::Blocked | Pull::End => return Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+    Ok(taken)
+}
+
+/// Whether the peer has closed its side.
+fn is_closed(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    Ok(retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))? > 0)
 }
 
 /// One `recv(2)` that does not wait.

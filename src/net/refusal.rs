@@ -53,9 +53,15 @@ pub enum Refusal {
         /// The body timeout.
         within: Duration,
     },
+    /// The server stops, and the request is not complete.
+    #[error("the server is stopping, and the request was not complete")]
+    Stopping,
     /// The application failed before it had begun its response.
     #[error("the application failed")]
     Application,
+    /// The application had not begun its response when the request timeout came.
+    #[error("the application did not answer in time")]
+    RequestTimeout,
 }
 
 impl Refusal {
@@ -89,7 +95,9 @@ impl Refusal {
             | Self::CutShort(_) => "400 Bad Request",
             Self::TooLarge { .. } => "413 Content Too Large",
             Self::SlowHead { .. } | Self::SlowBody { .. } => "408 Request Timeout",
+            Self::Stopping => "503 Service Unavailable",
             Self::Application => "500 Internal Server Error",
+            Self::RequestTimeout => "504 Gateway Timeout",
         }
     }
 
@@ -98,7 +106,7 @@ impl Refusal {
     pub fn page(&self, is_head: bool) -> Vec<u8> {
         let status = self.status();
         let body = match self {
-            Self::Application => format!("{status}\n"),
+            Self::Application | Self::RequestTimeout => format!("{status}\n"),
             Self::Http => format!("{status}\n\n{self}.\n\n{EXAMPLE}"),
             _ => format!("{status}\n\n{self}.\n"),
         };

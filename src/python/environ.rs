@@ -130,6 +130,8 @@ impl Environs {
                 Kind::Header if again => join(&environ, text, b", ", value)?,
                 Kind::Cookie if again => join(&environ, text, b"; ", value)?,
                 _ if kind.keeps(value) => environ.set_item(text, latin1(py, value)?)?,
+                // Empty is what the last one says, so what an earlier one said goes.
+                Kind::NotEmpty if again => restore(&environ, text, self.template.bind(py))?,
                 Kind::Control => warn_of_control(name),
                 _ => {}
             }
@@ -169,6 +171,15 @@ fn warn_of_control(name: &[u8]) {
         tracing::warn!(
             "{name} in a packet has no effect: rusgi takes no orders from the wire ({count} such vars so far)"
         );
+    }
+}
+
+/// Gives a key the value it has in the template, or none.
+fn restore(environ: &Bound<'_, PyDict>, key: &Bound<'_, PyString>, template: &Bound<'_, PyDict>) -> PyResult<()> {
+    match template.get_item(key)? {
+        Some(default) => environ.set_item(key, default),
+        None if environ.contains(key)? => environ.del_item(key),
+        None => Ok(()),
     }
 }
 

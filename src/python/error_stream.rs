@@ -12,6 +12,9 @@ use pyo3::{
 
 use crate::response::Exchange;
 
+/// A line longer than this, in bytes, is logged in pieces.
+const LONGEST_LINE: usize = 64 * 1024;
+
 /// The error stream of PEP 3333. Whole lines go to the log, each in one piece; `flush` sends what is left of one.
 #[pyclass(frozen, name = "ErrorStream", module = "rusgi")]
 pub(super) struct ErrorStream {
@@ -32,9 +35,17 @@ impl ErrorStream {
         *lock(&self.exchange) = Some(Arc::clone(exchange));
     }
 
-    /// Says whether a request is being served.
-    pub(super) fn set_serving(&self, is_serving: bool) {
-        self.is_serving.store(is_serving, Ordering::Relaxed);
+    /// Begins a request: lines are tagged with its id from now on.
+    pub(super) fn begin(&self) {
+        self.is_serving.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a request; the rest of a line that it has begun is logged as it is.
+    pub(super) fn end(&self) {
+        if !lock(&self.begun).is_empty() {
+            self.flush();
+        }
+        self.is_serving.store(false, Ordering::Relaxed);
     }
 
     fn log(&self, lines: &str) {
@@ -47,8 +58,14 @@ impl ErrorStream {
 
     fn add(&self, text: &str) {
         let mut begun = lock(&self.begun);
+        let before = begun.len();
         begun.push_str(text);
-        let whole = begun.rfind('\n').map_or(0, |at| at + 1);
+        // Only the new text can hold a newline; a line that never ends is cut, so that it cannot grow without end.
+        let whole = match text.rfind('\n') {
+            Some(at) => before + at + 1,
+            None if begun.len() > LONGEST_LINE => begun.len(),
+            None => return,
+        };
         let rest = begun.split_off(whole);
         let lines = std::mem::replace(&mut *begun, rest);
         drop(begun);

@@ -39,7 +39,8 @@ impl FileWrapper {
         let file = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned().ok()?;
         let status =
             fstat(&file).ok().filter(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile)?;
-        let size = u64::try_from(status.st_size).ok()?.saturating_sub(offset);
+        // The files of procfs say that they are empty, and are not.
+        let size = u64::try_from(status.st_size).ok().filter(|size| *size > 0)?.saturating_sub(offset);
         Some(RealFile { file, offset, size })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
 };
 
 use pyo3::{
@@ -26,16 +26,29 @@ pub(super) struct Input {
     exchange: Arc<dyn Exchange>,
     /// Bytes that `readline` has read beyond the last line it returned.
     ahead: Mutex<Vec<u8>>,
+    /// One call at a time: two threads that read at once would tear the body apart.
+    turn: Mutex<()>,
 }
 
 impl Input {
     pub(super) fn new(exchange: Arc<dyn Exchange>) -> Self {
-        Self { exchange, ahead: Mutex::default() }
+        Self { exchange, ahead: Mutex::default(), turn: Mutex::default() }
     }
 
     /// Prepares for the next request.
     pub(super) fn reset(&self) {
         self.ahead().clear();
+    }
+
+    /// Waits for this thread's turn, without the GIL where another thread is at it.
+    fn turn(&self, py: Python<'_>) -> MutexGuard<'_, ()> {
+        loop {
+            match self.turn.try_lock() {
+                Ok(turn) => return turn,
+                Err(TryLockError::Poisoned(poison)) => return poison.into_inner(),
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.turn.lock())),
+            }
+        }
     }
 
     fn ahead(&self) -> MutexGuard<'_, Vec<u8>> {
@@ -88,12 +101,28 @@ impl Input {
         Ok(PyBytes::new(py, &whole))
     }
 
-    /// Where the line at hand ends, `limit` at the latest; `None` while that is not known.
-    fn line_end(&self, limit: usize) -> Option<usize> {
+    /// Where the line at hand ends, `limit` at the latest; `None` while that is not known. The first `searched` bytes hold no newline.
+    fn line_end(&self, searched: usize, limit: usize) -> Option<usize> {
         let ahead = self.ahead();
         let reach = ahead.get(..limit).unwrap_or(&ahead);
-        let newline = reach.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let unseen = reach.get(searched..).unwrap_or_default();
+        let newline = unseen.iter().position(|byte| *byte == b'\n').map(|at| searched + at + 1);
         newline.or_else(|| (ahead.len() >= limit).then_some(limit))
+    }
+
+    /// Reads on behind the bytes read ahead; 0 when there are no more.
+    fn read_ahead(&self, py: Python<'_>) -> PyResult<usize> {
+        let piece = usize::try_from(self.exchange.body_left()).unwrap_or(AHEAD).min(AHEAD);
+        let mut more = vec![0; piece];
+        let count = if piece as u64 <= self.exchange.body_at_hand() {
+            self.exchange.read_body(&mut more)
+        } else {
+            py.detach(|| self.exchange.read_body(&mut more))
+        };
+        more.truncate(count.map_err(raise)?);
+        let count = more.len();
+        self.ahead().append(&mut more);
+        Ok(count)
     }
 }
 
@@ -102,6 +131,7 @@ impl Input {
     /// Up to `size` bytes; fewer only at the end of the body.
     #[pyo3(signature = (size=None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let _turn = self.turn(py);
         let wanted = self.wanted(size);
         if wanted > DIRECT {
             return self.read_grown(py, wanted);
@@ -113,26 +143,23 @@ impl Input {
     /// One line with its newline, at most `size` bytes of it; `b""` at the end of the body.
     #[pyo3(signature = (size=None, /))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let _turn = self.turn(py);
         let limit = usize::try_from(self.wanted(size)).unwrap_or(usize::MAX);
-        loop {
-            if let Some(end) = self.line_end(limit) {
-                let mut ahead = self.ahead();
-                let rest = ahead.split_off(end);
-                let line = mem::replace(&mut *ahead, rest);
-                drop(ahead);
-                return Ok(PyBytes::new(py, &line));
+        let mut searched = 0;
+        let end = loop {
+            if let Some(end) = self.line_end(searched, limit) {
+                break end;
             }
-            let piece = usize::try_from(self.exchange.body_left()).unwrap_or(AHEAD).min(AHEAD);
-            let mut more = vec![0; piece];
-            let at_hand = self.exchange.body_at_hand();
-            let count = if piece as u64 <= at_hand {
-                self.exchange.read_body(&mut more)
-            } else {
-                py.detach(|| self.exchange.read_body(&mut more))
-            };
-            more.truncate(count.map_err(raise)?);
-            self.ahead().append(&mut more);
-        }
+            searched = self.ahead().len();
+            if self.read_ahead(py)? == 0 {
+                break searched;
+            }
+        };
+        let mut ahead = self.ahead();
+        let rest = ahead.split_off(end);
+        let line = mem::replace(&mut *ahead, rest);
+        drop(ahead);
+        Ok(PyBytes::new(py, &line))
     }
 
     /// All lines, or as many as are needed to reach `hint` bytes.

@@ -49,6 +49,10 @@ struct State {
     is_head_request: bool,
     /// Whether `start_response` has been called, successfully or not.
     was_called: bool,
+    /// Why no more can be sent.
+    lost: Option<Gone>,
+    /// Empty chunks so far.
+    empty: u32,
     /// Bytes of the body that have been sent.
     sent: u64,
     /// Whether the application has produced more than its own Content-Length.
@@ -79,6 +83,24 @@ impl Reply {
 
     pub(super) fn stage(&self) -> Stage {
         self.state().stage
+    }
+
+    /// Why no more can be sent, once it has been tried.
+    pub(super) fn lost(&self) -> Option<Gone> {
+        self.state().lost
+    }
+
+    /// Takes note of an empty chunk. Nothing is sent for it, so the peer is looked after now and then.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer has left.
+    pub(super) fn pass_over_empty(&self) -> Result<(), Gone> {
+        let count = {
+            let mut state = self.state();
+            state.empty = state.empty.wrapping_add(1);
+            state.empty
+        };
+        if count.is_multiple_of(128) && self.exchange.is_peer_gone() { Err(Gone::Closed) } else { Ok(()) }
     }
 
     /// Takes note of a call of `start_response`; tells whether there has been one before.
@@ -196,8 +218,10 @@ impl Reply {
         }
         let sent = self.transmit(py, &parts, patience, |skip| keep(head.as_ref(), chunks, &parts, skip));
         drop(parts);
+        let mut state = self.state();
+        state.lost = sent.err().or(state.lost);
         if head.is_some() {
-            self.state().head = head;
+            state.head = head;
         }
         sent
     }
@@ -214,14 +238,17 @@ impl Reply {
         if total == 0 {
             return Ok(());
         }
-        let mut done = if total <= TINY { self.try_write(parts, 0)? } else { 0 };
-        while done < total {
-            let step = py.detach(|| self.write_some(parts, done, patience))?;
+        let mut cursor = Cursor::default();
+        if total <= TINY {
+            cursor.advance(parts, self.try_write(parts, cursor)?);
+        }
+        while cursor.done < total {
+            let step = py.detach(|| self.write_some(parts, cursor, patience))?;
             let Some(count) = step else {
-                self.exchange.hand_over(rest(done));
+                self.exchange.hand_over(rest(cursor.done));
                 return Ok(());
             };
-            done += count;
+            cursor.advance(parts, count);
         }
         Ok(())
     }
@@ -243,9 +270,9 @@ impl Reply {
     }
 
     /// One write, after a wait where the kernel takes nothing at once; `None` when patience has run out.
-    fn write_some(&self, parts: &[&[u8]], done: usize, patience: Patience) -> Result<Option<usize>, Gone> {
+    fn write_some(&self, parts: &[&[u8]], cursor: Cursor, patience: Patience) -> Result<Option<usize>, Gone> {
         loop {
-            let count = self.try_write(parts, done)?;
+            let count = self.try_write(parts, cursor)?;
             if count > 0 {
                 return Ok(Some(count));
             }
@@ -255,16 +282,36 @@ impl Reply {
         }
     }
 
-    fn try_write(&self, parts: &[&[u8]], mut skip: usize) -> Result<usize, Gone> {
+    fn try_write(&self, parts: &[&[u8]], cursor: Cursor) -> Result<usize, Gone> {
         let mut slices = SmallVec::<[IoSlice<'_>; 16]>::new();
-        for part in parts {
-            let rest = part.get(skip..).unwrap_or_default();
-            skip = skip.saturating_sub(part.len());
-            if !rest.is_empty() && slices.len() < slices.inline_size() {
-                slices.push(IoSlice::new(rest));
-            }
+        let mut offset = cursor.offset;
+        for part in parts.get(cursor.part..).unwrap_or_default().iter().take(slices.inline_size()) {
+            slices.push(IoSlice::new(part.get(offset..).unwrap_or_default()));
+            offset = 0;
         }
         self.exchange.try_write(&slices)
+    }
+}
+
+/// How far a list of parts has been sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    /// The part at hand.
+    part: usize,
+    /// Bytes of it that are sent.
+    offset: usize,
+    /// Bytes of all parts that are sent.
+    done: usize,
+}
+
+impl Cursor {
+    fn advance(&mut self, parts: &[&[u8]], count: usize) {
+        self.done += count;
+        self.offset += count;
+        while let Some(part) = parts.get(self.part).filter(|part| part.len() <= self.offset) {
+            self.offset -= part.len();
+            self.part += 1;
+        }
     }
 }
 
@@ -277,6 +324,8 @@ impl State {
             takes_body: true,
             is_head_request,
             was_called: false,
+            lost: None,
+            empty: 0,
             sent: 0,
             is_overrun: false,
         }

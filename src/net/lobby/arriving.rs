@@ -50,14 +50,14 @@ async fn complete_head(house: &House, socket: OwnedFd) -> Option<(OwnedFd, Inflo
     let mut framed = FramedRead::new(HoldBack::new(socket).ok()?, PacketCodec::default());
     let within = house.limits.head_timeout;
     let packet = tokio::select! {
-        packet = timeout(within, framed.next()) => packet,
-        () = closing(house) => return None,
+        packet = timeout(within, framed.next()) => Some(packet),
+        () = closing(house) => None,
     };
     let seen = framed.decoder().seen(framed.read_buffer());
     let rest = framed.read_buffer().to_vec();
     let (socket, pending) = framed.into_inner().into_parts();
     let refusal = match packet {
-        Ok(Some(Ok(packet))) => {
+        Some(Ok(Some(Ok(packet)))) => {
             let mut inflow = Inflow::begun(whole(&packet, &rest), pending);
             match inflow.parse(house.limits.max_body) {
                 Ok(Head::Request) => return Some((socket, inflow)),
@@ -65,11 +65,12 @@ async fn complete_head(house: &House, socket: OwnedFd) -> Option<(OwnedFd, Inflo
                 Err(refusal) => refusal,
             }
         }
-        Ok(Some(Err(NoPacket::Refused(refusal)))) => refusal,
+        Some(Ok(Some(Err(NoPacket::Refused(refusal))))) => refusal,
         // Connected and left, as health checks do: not worth a line.
-        Ok(Some(Err(NoPacket::Socket(_))) | None) => return None,
-        Err(_) if seen == 0 => return None,
-        Err(_) => Refusal::SlowHead { seen, within },
+        Some(Ok(Some(Err(NoPacket::Socket(_))) | None)) => return None,
+        _ if seen == 0 => return None,
+        None => Refusal::Stopping,
+        Some(Err(_)) => Refusal::SlowHead { seen, within },
     };
     refuse(house, socket, &refusal).await;
     None
@@ -81,19 +82,22 @@ async fn complete_body(house: &House, socket: OwnedFd, mut inflow: Inflow) -> Op
     let limit = house.limits.body_buffer;
     while !inflow.is_full(limit) {
         let within = if inflow.body_seen() == 0 { ANNOUNCED_ONLY } else { house.limits.body_timeout };
-        match timeout(within, more_body(&socket, &mut inflow, limit)).await {
-            Ok(Ok(Pull::Some(_) | Pull::Blocked)) => {}
-            Ok(Ok(Pull::End) | Err(_)) => {
+        let more = tokio::select! {
+            more = timeout(within, more_body(&socket, &mut inflow, limit)) => Some(more),
+            () = closing(house) => None,
+        };
+        let refusal = match more {
+            Some(Ok(Ok(Pull::Some(_) | Pull::Blocked))) => continue,
+            Some(Ok(Ok(Pull::End) | Err(_))) => {
                 tracing::debug!(peer = %peer::name(socket.get_ref()), "client closed the connection in the middle of its request body");
                 return None;
             }
-            Err(_) if inflow.body_seen() == 0 => break,
-            Err(_) => {
-                let refusal = Refusal::SlowBody { missing: inflow.body_unseen(), within };
-                refuse(house, socket.into_inner(), &refusal).await;
-                return None;
-            }
-        }
+            Some(Err(_)) if inflow.body_seen() == 0 => break,
+            Some(Err(_)) => Refusal::SlowBody { missing: inflow.body_unseen(), within },
+            None => Refusal::Stopping,
+        };
+        refuse(house, socket.into_inner(), &refusal).await;
+        return None;
     }
     Some((socket.into_inner(), inflow))
 }
