@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! supervisor ── Fork ──▶ forkserver ── Loaded | Failed | Forked (with the worker's channel) | Exited ──▶ supervisor
-//! supervisor ── Drain ──▶ worker ── Ready | Failed | Stopping ──▶ supervisor
+//! supervisor ── Drain ──▶ worker ── Ready | Failed | Retire | Stopping ──▶ supervisor
 //! ```
 //!
 //! End of file is a message too: without a supervisor a forkserver exits and a worker drains.
@@ -63,8 +63,16 @@ pub enum Message {
     },
     /// From a worker: the application is loaded and connections are being accepted.
     Ready,
+    /// From a worker: it has served enough, and goes on until a replacement is ready and it is told to drain.
+    Retire {
+        /// Why, as the end of a sentence for operators.
+        reason: String,
+    },
     /// To a worker: accept no more, finish what is in flight, exit with 0.
-    Drain,
+    Drain {
+        /// Whether nobody accepts after it, so that what waits in the listen queue is still for it.
+        is_last: bool,
+    },
     /// From a worker: it accepts no more, whether it was asked to or not.
     Stopping,
 }
@@ -245,7 +253,7 @@ mod tests {
             Message::Loaded,
             Message::Failed { report: "Traceback:\n  \"é\"\n".to_owned() },
             Message::Exited { pid: 12, status: -1 },
-            Message::Drain,
+            Message::Drain { is_last: true },
         ];
         sent.iter().for_each(|message| one.send(message).unwrap());
         sent.iter().for_each(|message| assert_eq!(received(&other).as_ref(), Some(message)));
@@ -263,7 +271,7 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_rather_than_blocks() {
         let (one, _other) = Channel::pair().unwrap();
-        let refused = (0..100_000).find_map(|_| one.try_send(&Message::Drain).err());
+        let refused = (0..100_000).find_map(|_| one.try_send(&Message::Drain { is_last: false }).err());
         assert_eq!(refused.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
     }
 
@@ -295,7 +303,7 @@ mod tests {
     #[test]
     fn what_a_peer_said_last_is_heard_although_it_left_a_message_unread() {
         let (one, other) = Channel::pair().unwrap();
-        one.send(&Message::Drain).unwrap();
+        one.send(&Message::Drain { is_last: false }).unwrap();
         other.send(&Message::Failed { report: "why".to_owned() }).unwrap();
         drop(other);
         assert_eq!(received(&one), Some(Message::Failed { report: "why".to_owned() }));

@@ -1,4 +1,15 @@
-"""rusgi: a WSGI server for the uwsgi protocol. Start it as `rusgi` or `python -m rusgi`."""
+"""rusgi: a WSGI server for the uwsgi protocol. Start it as `rusgi` or `python -m rusgi`.
+
+In a server's workers the two names below are the server's own; elsewhere (a shell, a test, a management command) they do nothing.
+"""
+
+
+class RequestTimeout(BaseException):
+    """Raised in a request that has had its time. It is no Exception, so that `except Exception` lets it pass."""
+
+
+def request_timeout(seconds, /):
+    """Gives the request that this thread serves so many seconds, from now on; 0 or None is as many as it likes."""
 
 
 def __getattr__(name):

@@ -1,7 +1,15 @@
 //! The command line: flags as typed, one file for each subcommand.
 
+mod client;
+mod ping;
+mod privileges;
+mod reload;
+mod scale;
 mod serve;
 mod settings;
+mod status;
+mod stop;
+mod supervision;
 
 use std::{
     io::{self, Write},
@@ -24,6 +32,16 @@ struct CommandLine {
 enum Command {
     /// Serve an application
     Serve(Box<serve::Args>),
+    /// Tell what a running rusgi is doing
+    Status(status::Args),
+    /// Load new code beside the old, and let it serve once it is ready
+    Reload(reload::Args),
+    /// Have more or fewer workers
+    Scale(scale::Args),
+    /// Finish what is in flight, and stop
+    Stop(stop::Args),
+    /// Ask whether somebody answers
+    Ping(ping::Args),
 }
 
 /// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
@@ -33,7 +51,7 @@ enum Command {
 /// | code | meaning |
 /// |---|---|
 /// | 0 | stopped as asked |
-/// | 1 | the system refused something: an address, a process |
+/// | 1 | the system refused something: an address, a process; `reload --wait`: the new code was discarded |
 /// | 3 | the application could not be loaded |
 /// | 4 | workers died again and again before one was ready |
 /// | 70 | a bug in rusgi (`EX_SOFTWARE`) |
@@ -53,10 +71,14 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
         Err(error) => return explain(&error),
     };
     match CommandLine::from_arg_matches(&matches) {
-        Ok(CommandLine { command: Command::Serve(args) }) => {
-            let sources = matches.subcommand_matches("serve");
-            serve::run(door, &args, sources)
-        }
+        Ok(CommandLine { command }) => match command {
+            Command::Serve(args) => serve::run(door, &args, matches.subcommand_matches("serve")),
+            Command::Status(args) => status::run(&args),
+            Command::Reload(args) => reload::run(&args),
+            Command::Scale(args) => scale::run(&args),
+            Command::Stop(args) => stop::run(&args),
+            Command::Ping(args) => ping::run(&args),
+        },
         Err(error) => explain(&error),
     }
 }
@@ -68,11 +90,18 @@ fn explain(error: &clap::Error) -> u8 {
     if error.use_stderr() { MISCONFIGURED } else { 0 }
 }
 
+/// Writes an answer to standard output.
+fn say(text: &str) {
+    let _unreadable = io::stdout().write_all(format!("{}\n", text.trim_end()).as_bytes());
+}
+
 /// Writes to standard error before there is a log.
 fn complain(line: &str) {
     let _unreadable = io::stderr().write_all(format!("rusgi: {line}\n").as_bytes());
 }
 
+/// What was asked for could not be had.
+const FAILED: u8 = 1;
 /// A bug of ours: `EX_SOFTWARE` of sysexits.h.
 const BUG: u8 = 70;
 /// A setting is wrong: `EX_CONFIG` of sysexits.h, which systemd's `RestartPreventExitStatus` can name.

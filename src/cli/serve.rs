@@ -6,10 +6,13 @@ use clap::{ArgMatches, builder::BoolishValueParser};
 use tracing::error;
 
 use crate::{
-    cli::{MISCONFIGURED, complain, settings},
+    cli::{MISCONFIGURED, complain, privileges::PrivilegeArgs, settings, supervision::SupervisionArgs},
     config::Config,
     forkserver::{self, process},
-    observe::logging::{self, Process},
+    observe::{
+        logging::{self, Process},
+        scoreboard::Scoreboard,
+    },
     python::{self, Door},
     supervisor::{self, Birth, Ended, Fork},
 };
@@ -19,7 +22,8 @@ use crate::{
 #[command(
     about = "Serve an application",
     long_about = "Serve a WSGI application to nginx's uwsgi_pass.\n\n\
-        SIGTERM and SIGINT stop it gracefully, a second one and SIGQUIT at once.\n\
+        SIGTERM and SIGINT stop it gracefully, a second one and SIGQUIT at once. SIGHUP loads new code beside the old,\n\
+        which goes on serving until the new is ready. SIGTTIN and SIGTTOU add and remove a worker.\n\
         Durations are seconds (25) or carry a unit (500ms, 25s, 2m); sizes are bytes or carry a unit (256k, 10m)."
 )]
 pub(super) struct Args {
@@ -29,6 +33,10 @@ pub(super) struct Args {
     pub(super) listen: ListenArgs,
     #[command(flatten)]
     pub(super) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(super) supervision: SupervisionArgs,
+    #[command(flatten)]
+    pub(super) privileges: PrivilegeArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]
@@ -74,12 +82,13 @@ pub(super) struct ListenArgs {
     /// unix:PATH, /absolute/path, HOST:PORT or :PORT (loopback); may be repeated
     ///
     /// In the environment variable a comma separates addresses. A dead socket at PATH is replaced, a live one never.
+    /// Sockets that systemd passes are served as well, and replace the default.
     #[arg(long, env = "RUSGI_SOCKET", value_name = "ADDR", value_delimiter = ',', default_value = "127.0.0.1:3031")]
     pub(super) socket: Vec<String>,
     /// Octal permissions of a Unix socket's file
     #[arg(long, env = "RUSGI_SOCKET_MODE", value_name = "MODE", default_value = "660")]
     pub(super) socket_mode: String,
-    /// USER, USER:GROUP or :GROUP that owns a Unix socket's file [default: whoever runs rusgi]
+    /// USER, USER:GROUP or :GROUP that owns a Unix socket's file [default: --user, or whoever runs rusgi]
     #[arg(long, env = "RUSGI_SOCKET_OWNER", value_name = "OWNER")]
     pub(super) socket_owner: Option<String>,
     /// Connections that may wait in the listen queue [default: net.core.somaxconn, at most 4096]
@@ -100,6 +109,14 @@ pub(super) struct WorkerArgs {
     /// How long requests in flight may take to finish once rusgi is stopped
     #[arg(long, env = "RUSGI_STOP_TIMEOUT", value_name = "TIME", default_value = "25s", allow_hyphen_values = true)]
     pub(super) stop_timeout: String,
+    /// How long a request may take before it is interrupted and answered with 504; 0 for as long as it likes
+    ///
+    /// The application changes it for the request at hand by rusgi.request_timeout(SECONDS).
+    #[arg(long, env = "RUSGI_REQUEST_TIMEOUT", value_name = "TIME", default_value = "55s", allow_hyphen_values = true)]
+    pub(super) request_timeout: String,
+    /// How long an interrupted request may take to end before it is answered without it and its worker is replaced
+    #[arg(long, env = "RUSGI_TIMEOUT_GRACE", value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
+    pub(super) timeout_grace: String,
 }
 
 /// What a peer may take.
@@ -153,16 +170,23 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
         error!("this process cannot be prepared ({refusal}); check /dev/null and the limit on open files");
         return supervisor::Exit::Refused.code();
     }
-    supervise(door, &config)
+    // Room for a few generations of workers at a time; pages that are not used cost nothing.
+    match Scoreboard::new(4 * config.workers.count + 16, config.workers.threads) {
+        Ok(scoreboard) => supervise(door, &config, scoreboard),
+        Err(refusal) => {
+            error!("the scoreboard cannot be made ({refusal}); free some memory, or use fewer workers and threads");
+            supervisor::Exit::Refused.code()
+        }
+    }
 }
 
 /// Returns in the supervisor, in every forkserver and in every worker; each has its own exit code.
-fn supervise(door: Door, config: &Config) -> u8 {
-    match supervisor::run(config, &mut || fork(door)) {
+fn supervise(door: Door, config: &Config, scoreboard: Scoreboard) -> u8 {
+    match supervisor::run(config, scoreboard, &mut || fork(door)) {
         Ended::Exit(exit) => exit.code(),
         Ended::Forkserver(Birth { generation, listeners, channel }) => {
             logging::set_process(Process::Forkserver(generation));
-            process::end(super::guarded(|| forkserver::run(door, config, listeners, channel)))
+            process::end(super::guarded(|| forkserver::run(door, config, scoreboard, listeners, channel)))
         }
     }
 }

@@ -9,10 +9,14 @@ use std::{
 use clap::{ArgMatches, parser::ValueSource};
 
 use crate::{
-    cli::serve::{AppArgs, Args, LimitArgs, ListenArgs, LogArgs, WorkerArgs},
+    cli::{
+        privileges,
+        serve::{AppArgs, Args, LimitArgs, ListenArgs, LogArgs, WorkerArgs},
+        supervision,
+    },
     config::{
-        Address, App, Config, Limits, Listen, Log, Mount, Problem, Target, Workers, machine, owner,
-        quantity::{parse_count, parse_duration, parse_size},
+        Account, Address, App, Config, Limits, Listen, Log, Mount, Owner, Problem, Target, Workers, machine, owner,
+        quantity::{parse_count, parse_duration, parse_limit, parse_size},
     },
 };
 
@@ -25,21 +29,40 @@ pub(super) fn check(args: &Args, sources: Option<&ArgMatches>) -> Result<Config,
     // Every part is checked before the first one that is missing ends the conversion.
     let (app, listen) = (app(&args.app, &mut found), listen(&args.listen, &mut found));
     let (workers, limits) = (workers(&args.workers, &mut found), limits(&args.limits, &mut found));
-    let log = log(&args.log, &mut found);
-    let whole = app.zip(listen).zip(workers.zip(limits)).zip(log);
-    let config = whole.map(|(((app, listen), (workers, limits)), log)| Config { app, listen, workers, limits, log });
+    let (log, supervision) = (log(&args.log, &mut found), supervision::check(&args.supervision, &mut found));
+    let privileges = privileges::check(&args.privileges, &mut found);
+    let whole = app.zip(listen).zip(workers.zip(limits)).zip(log.zip(supervision).zip(privileges));
+    let config = whole.map(|(((app, listen), (workers, limits)), ((log, supervision), privileges))| Config {
+        app: run_by(privileges.account.as_ref(), app),
+        listen: owned_by(privileges.account.as_ref(), listen),
+        workers,
+        supervision,
+        privileges,
+        limits,
+        log,
+    });
     config.ok_or(found.problems)
 }
 
+/// The application's environment is its user's.
+fn run_by(account: Option<&Account>, app: App) -> App {
+    App { user: account.and_then(|account| account.known.clone()), ..app }
+}
+
+/// Whoever serves a socket owns its file, unless told otherwise.
+fn owned_by(account: Option<&Account>, listen: Listen) -> Listen {
+    Listen { socket_owner: listen.socket_owner.or_else(|| account.map(Owner::from)), ..listen }
+}
+
 /// What is wrong so far.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     sources: Option<&'a ArgMatches>,
     problems: Vec<Problem>,
 }
 
 impl Found<'_> {
     /// The value, or nothing and a problem with the option `id`.
-    fn take<T, E: Display>(&mut self, id: &str, value: Result<T, E>) -> Option<T> {
+    pub(super) fn take<T, E: Display>(&mut self, id: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|fault| self.problems.push(Problem::new(self.spelled(id), fault))).ok()
     }
 
@@ -52,7 +75,12 @@ impl Found<'_> {
         }
     }
 
-    fn duration(&mut self, id: &str, text: &str) -> Option<Duration> {
+    /// Whether nobody has chosen the option's value.
+    fn is_default(&self, id: &str) -> bool {
+        self.sources.and_then(|sources| sources.value_source(id)) == Some(ValueSource::DefaultValue)
+    }
+
+    pub(super) fn duration(&mut self, id: &str, text: &str) -> Option<Duration> {
         self.take(id, parse_duration(text))
     }
 
@@ -73,17 +101,30 @@ fn app(args: &AppArgs, found: &mut Found<'_>) -> Option<App> {
     // Relative paths mean what they would if one had changed to the directory by hand.
     let base = chdir.clone().flatten().unwrap_or(here);
     let target = found.take("target", args.target.parse()).map(|target: Target| target.found_in(&base));
-    let mounts: Vec<_> = args.mount.iter().map(|text| found.take("mount", text.parse::<Mount>())).collect();
+    let mounts = mounts(&args.mount, found);
     let pythonpath: Vec<_> = args.pythonpath.iter().map(|entry| entry_of(entry, &base, found)).collect();
     let virtualenv = args.virtualenv.as_ref().map(|directory| found.directory("virtualenv", &base, directory));
     Some(App {
         target: target?,
-        mounts: mounts.into_iter().map(|mount| Some(mount?.found_in(&base))).collect::<Option<_>>()?,
+        mounts: mounts?.into_iter().map(|mount| mount.found_in(&base)).collect(),
         chdir: chdir.map_or(Some(None), |chdir| chdir.map(Some))?,
         pythonpath: pythonpath.into_iter().collect::<Option<_>>()?,
         virtualenv: virtualenv.map_or(Some(None), |virtualenv| virtualenv.map(Some))?,
+        user: None,
         preload: args.preload,
     })
+}
+
+fn mounts(texts: &[String], found: &mut Found<'_>) -> Option<Vec<Mount>> {
+    let mut mounts: Vec<Mount> = Vec::with_capacity(texts.len());
+    let before = found.problems.len();
+    for mount in texts.iter().filter_map(|text| found.take("mount", text.parse::<Mount>())).collect::<Vec<_>>() {
+        if mounts.iter().any(|other| other.prefix == mount.prefix) {
+            found.take("mount", Err::<(), _>(format!("{} is mounted twice: remove one of the two", mount.prefix)));
+        }
+        mounts.push(mount);
+    }
+    (found.problems.len() == before).then_some(mounts)
 }
 
 /// Python imports from archives too, so an entry only has to exist.
@@ -106,6 +147,7 @@ fn listen(args: &ListenArgs, found: &mut Found<'_>) -> Option<Listen> {
     };
     Some(Listen {
         addresses: addresses?,
+        is_default: found.is_default("socket"),
         socket_mode: socket_mode?,
         socket_owner: socket_owner.map_or(Some(None), |owner| owner.map(Some))?,
         backlog: backlog?,
@@ -134,7 +176,15 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
     };
     let threads = found.take("threads", parse_count(&args.threads, 1..=MOST_THREADS));
     let stop_timeout = found.duration("stop_timeout", &args.stop_timeout);
-    Some(Workers { count: count?, threads: threads?, stop_timeout: stop_timeout? })
+    let request_timeout = found.take("request_timeout", parse_limit(&args.request_timeout));
+    let timeout_grace = found.duration("timeout_grace", &args.timeout_grace);
+    Some(Workers {
+        count: count?,
+        threads: threads?,
+        stop_timeout: stop_timeout?,
+        request_timeout: request_timeout?,
+        timeout_grace: timeout_grace?,
+    })
 }
 
 fn limits(args: &LimitArgs, found: &mut Found<'_>) -> Option<Limits> {
@@ -176,7 +226,9 @@ mod tests {
     fn checked(arguments: &[&str]) -> Result<Config, Vec<String>> {
         let argv = ["rusgi", "serve"].into_iter().chain(arguments.iter().copied());
         let matches = CommandLine::command().try_get_matches_from(argv).unwrap();
-        let CommandLine { command: Command::Serve(args) } = CommandLine::from_arg_matches(&matches).unwrap();
+        let CommandLine { command: Command::Serve(args) } = CommandLine::from_arg_matches(&matches).unwrap() else {
+            panic!("{arguments:?} do not serve")
+        };
         let config = check(&args, matches.subcommand_matches("serve"));
         config.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
@@ -192,10 +244,13 @@ mod tests {
         assert_eq!(config.app.target.to_string(), "app:application");
         assert_eq!((config.app.chdir, config.app.virtualenv, config.app.preload), (None, None, false));
         assert_eq!(config.listen.addresses, ["127.0.0.1:3031".parse().unwrap()]);
+        assert!(config.listen.is_default);
         assert_eq!((config.listen.socket_mode, config.listen.socket_owner), (0o660, None));
         assert!((1..=4096).contains(&config.listen.backlog));
         assert!(config.workers.count >= 1);
         assert_eq!((config.workers.threads, config.workers.stop_timeout), (1, Duration::from_secs(25)));
+        let patience = (config.workers.request_timeout, config.workers.timeout_grace.as_secs());
+        assert_eq!(patience, (Some(Duration::from_secs(55)), 5));
         let limits = (config.limits.body_buffer, config.limits.body_timeout.as_secs());
         assert_eq!(limits, (262_144, 30));
         let timeouts = (config.limits.head_timeout.as_secs(), config.limits.write_timeout.as_secs());
@@ -220,6 +275,11 @@ mod tests {
             "--workers=3",
             "--threads=4",
             "--stop-timeout=1m",
+            "--request-timeout=0",
+            "--timeout-grace=2",
+            "--user=root",
+            "--group=5",
+            "--allow-root",
             "--log-format=json",
         ])
         .unwrap();
@@ -227,11 +287,14 @@ mod tests {
         assert_eq!(config.app.pythonpath, [PathBuf::from("/usr/lib"), PathBuf::from("/etc")]);
         assert_eq!(config.app.virtualenv, Some(PathBuf::from("/usr/share")));
         assert!(config.app.preload);
-        assert_eq!(config.listen.addresses.len(), 2);
+        assert_eq!((config.listen.addresses.len(), config.listen.is_default), (2, false));
         assert_eq!((config.listen.socket_mode, config.listen.backlog), (0o666, 64));
+        assert_eq!(config.privileges.account, Account::find("root", Some("5")).ok());
+        assert!(config.privileges.may_be_root);
         assert_eq!(config.listen.socket_owner, Some(Owner { user: Some(0), group: Some(0) }));
         assert_eq!((config.workers.count, config.workers.threads), (3, 4));
         assert_eq!(config.workers.stop_timeout, Duration::from_secs(60));
+        assert_eq!((config.workers.request_timeout, config.workers.timeout_grace.as_secs()), (None, 2));
         assert_eq!(config.log.format, Format::Json);
     }
 
@@ -240,6 +303,19 @@ mod tests {
         assert_eq!(checked(&["app", "--socket=:0", "--socket=:0"]).unwrap().listen.addresses.len(), 2);
         let problems = checked(&["app", "--socket=/a", "--socket=unix:/a"]).unwrap_err();
         assert_eq!(problems, ["--socket: unix:/a is given twice: remove one of the two"]);
+    }
+
+    #[test]
+    fn whoever_serves_owns_the_socket_file() {
+        let owner = |options: &[&str]| checked(&[&["app"], options].concat()).unwrap().listen.socket_owner;
+        assert_eq!(owner(&["--user=0", "--group=7"]), Some(Owner { user: Some(0), group: Some(7) }));
+        assert_eq!(owner(&["--user=0", "--socket-owner=:8"]), Some(Owner { user: None, group: Some(8) }));
+    }
+
+    #[test]
+    fn a_group_goes_with_a_user() {
+        let problems = checked(&["app", "--group=root"]).unwrap_err();
+        assert_eq!(problems, ["--group: goes with a user: name one with --user"]);
     }
 
     #[test]

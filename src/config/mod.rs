@@ -3,12 +3,15 @@
 //! How an option is spelled belongs to [`crate::cli`]; what its value may be, and what it stands for, is decided here.
 
 pub mod address;
+pub mod container;
 pub mod log;
 pub mod machine;
 pub mod mount;
 pub mod owner;
+pub mod privileges;
 pub mod problem;
 pub mod quantity;
+pub mod supervision;
 pub mod target;
 
 use std::{path::PathBuf, time::Duration};
@@ -17,7 +20,9 @@ pub use address::Address;
 pub use log::{Format, Level, Log};
 pub use mount::Mount;
 pub use owner::Owner;
+pub use privileges::{Account, Known, Privileges};
 pub use problem::Problem;
+pub use supervision::{Recycling, Supervision};
 pub use target::{Callable, Target};
 
 /// Everything one `rusgi serve` runs by. Nothing below the process model sees the whole of it.
@@ -29,6 +34,10 @@ pub struct Config {
     pub listen: Listen,
     /// How many processes and threads serve, and how they stop.
     pub workers: Workers,
+    /// How processes are started, renewed and asked about.
+    pub supervision: Supervision,
+    /// Whom everything runs as.
+    pub privileges: Privileges,
     /// How much of what a peer may take.
     pub limits: Limits,
     /// What operators read.
@@ -48,6 +57,8 @@ pub struct App {
     pub pythonpath: Vec<PathBuf>,
     /// The virtual environment whose packages are importable; absolute.
     pub virtualenv: Option<PathBuf>,
+    /// Who it runs as, when that is not whoever started rusgi.
+    pub user: Option<Known>,
     /// Whether the application is loaded once, before the workers are forked, rather than by each of them.
     pub preload: bool,
 }
@@ -57,6 +68,8 @@ pub struct App {
 pub struct Listen {
     /// Where to listen; at least one.
     pub addresses: Vec<Address>,
+    /// Whether these are nobody's choice, and so give way to sockets that systemd passes.
+    pub is_default: bool,
     /// Permission bits of a Unix socket's file.
     pub socket_mode: u32,
     /// Who owns a Unix socket's file, when that is not to be whoever runs rusgi.
@@ -74,6 +87,10 @@ pub struct Workers {
     pub threads: usize,
     /// How long requests in flight may take to finish once rusgi was asked to stop.
     pub stop_timeout: Duration,
+    /// How long a request may take before it is interrupted; `None` for as long as it likes.
+    pub request_timeout: Option<Duration>,
+    /// How long an interrupted request may take to end before its worker is given up.
+    pub timeout_grace: Duration,
 }
 
 /// What one connection may take, in memory and in time.

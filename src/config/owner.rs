@@ -5,6 +5,8 @@ use std::str::FromStr;
 use nix::unistd::{Group, User};
 use thiserror::Error;
 
+use crate::config::Account;
+
 /// The owner of a Unix socket's file; what is `None` stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -12,6 +14,12 @@ pub struct Owner {
     pub user: Option<u32>,
     /// The group's number.
     pub group: Option<u32>,
+}
+
+impl From<&Account> for Owner {
+    fn from(account: &Account) -> Self {
+        Self { user: Some(account.user), group: Some(account.group) }
+    }
 }
 
 /// Why a text is not an owner or not a mode.

@@ -76,6 +76,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     }
 }
 
+/// Reads a duration that `0` switches off.
+///
+/// # Errors
+/// [`QuantityError::Duration`] when it is none.
+pub fn parse_limit(text: &str) -> Result<Option<Duration>, QuantityError> {
+    match parse_duration(text) {
+        Err(QuantityError::NoTime(_)) => Ok(None),
+        parsed => parsed.map(Some),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(end)
@@ -110,6 +121,14 @@ mod tests {
             assert_eq!(parse_duration(wrong), Err(QuantityError::Duration(wrong.to_owned())));
         }
         assert_eq!(parse_duration("0ms"), Err(QuantityError::NoTime("0ms".to_owned())));
+    }
+
+    #[test]
+    fn a_limit_can_be_switched_off() {
+        assert_eq!(parse_limit("55"), Ok(Some(Duration::from_secs(55))));
+        assert_eq!(parse_limit("0"), Ok(None));
+        assert_eq!(parse_limit("0s"), Ok(None));
+        assert_eq!(parse_limit("off"), Err(QuantityError::Duration("off".to_owned())));
     }
 
     #[test]

@@ -22,7 +22,10 @@ use crate::{
     config::{App, Config},
     forkserver::nursery::{Left, Nursery},
     net::listener::Listener,
-    observe::logging::{self, Process},
+    observe::{
+        logging::{self, Process},
+        scoreboard::Scoreboard,
+    },
     python::{self, Application, Door, Failure},
     worker::{self, Work},
 };
@@ -31,7 +34,7 @@ use crate::{
 ///
 /// It returns in every worker it forks as well, with that worker's exit code, when the worker has done its work.
 /// Either way the caller ends the process and runs nothing else in it.
-pub fn run(door: Door, config: &Config, listeners: Vec<Listener>, channel: Channel) -> u8 {
+pub fn run(door: Door, config: &Config, scoreboard: Scoreboard, listeners: Vec<Listener>, channel: Channel) -> u8 {
     if let Err(error) = listen_to_channel_only() {
         return refused(&error);
     }
@@ -43,7 +46,18 @@ pub fn run(door: Door, config: &Config, listeners: Vec<Listener>, channel: Chann
         Ok(Left::Closed) => 0,
         Ok(Left::Born { slot, channel }) => {
             logging::set_process(Process::Worker(slot));
-            work(config, loaded, listeners, (slot, channel))
+            let work = Work {
+                app: config.app.clone(),
+                loaded,
+                listeners,
+                workers: config.workers.clone(),
+                limits: config.limits.clone(),
+                recycling: config.supervision.recycling,
+                warmup: config.supervision.warmup.clone(),
+                scoreboard,
+                slot,
+            };
+            worker::run(work, channel)
         }
         Err(error) => refused(&error),
     }
@@ -76,18 +90,6 @@ fn failed(channel: &Channel, failure: &Failure) -> u8 {
 fn refused(error: &io::Error) -> u8 {
     error!("a worker cannot be forked ({error}); raise the limit on processes or open files, or free some memory");
     REFUSED
-}
-
-fn work(config: &Config, loaded: Option<Application>, listeners: Vec<Listener>, (slot, channel): (u32, Channel)) -> u8 {
-    let work = Work {
-        app: config.app.clone(),
-        loaded,
-        listeners,
-        workers: config.workers.clone(),
-        limits: config.limits.clone(),
-        slot,
-    };
-    worker::run(work, channel)
 }
 
 /// The exit code of a forkserver to which the system has refused something.

@@ -1,6 +1,7 @@
 //! What operators see of the processes.
 
 pub mod logging;
+pub mod scoreboard;
 
 mod line;
 mod stderr;

@@ -11,16 +11,20 @@ use pyo3::{
 };
 
 use crate::{
+    observe::scoreboard::Row,
     python::{
         Application,
         environ::{Environs, Made},
         file_wrapper::FileWrapper,
         input::Input,
+        interrupt::{self, Thread},
+        module::RequestTimeout,
         process::{Pin, references},
         reply::{Chunks, Reply, Stage},
         start_response::StartResponse,
-        traceback::{self, Name},
+        traceback,
     },
+    request::Name,
     response::{Exchange, Gone, Outcome},
 };
 
@@ -39,6 +43,8 @@ pub struct Desk {
     application: Application,
     environs: Environs,
     objects: Option<Objects>,
+    row: Row,
+    thread: Thread,
     /// CPython's state of this thread, kept so that attaching finds it instead of making one.
     _pin: Pin,
 }
@@ -76,6 +82,11 @@ impl Objects {
         })
     }
 
+    /// Whether the peer takes no more of the response.
+    fn is_lost(&self) -> bool {
+        self.reply.lost().is_some() || self.exchange.is_peer_gone()
+    }
+
     /// These objects, if nobody but this desk and its templates has a reference to one of them.
     fn reusable(self, py: Python<'_>, templates: isize) -> Option<Self> {
         let writer = self.start_response.get().writer();
@@ -94,12 +105,24 @@ impl fmt::Debug for Objects {
     }
 }
 
+/// A request that is being served; it ends when this is dropped, also by a panic.
+struct Serving<'py> {
+    py: Python<'py>,
+    row: Row,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        interrupt::end(self.py, self.row);
+    }
+}
+
 /// Why a response ended early.
 enum Stop {
     /// The application, or what it returned, raised.
     Raised(PyErr),
-    /// The peer has left.
-    Gone,
+    /// Nobody takes the response any more.
+    Gone(Gone),
 }
 
 impl From<PyErr> for Stop {
@@ -109,8 +132,8 @@ impl From<PyErr> for Stop {
 }
 
 impl From<Gone> for Stop {
-    fn from(Gone: Gone) -> Self {
-        Self::Gone
+    fn from(gone: Gone) -> Self {
+        Self::Gone(gone)
     }
 }
 
@@ -119,16 +142,27 @@ impl Desk {
     ///
     /// # Errors
     /// When Python has no memory left.
-    pub fn new(application: Application, facts: Facts) -> Result<Self, String> {
+    pub fn new(application: Application, facts: Facts, row: Row) -> Result<Self, String> {
         let pin = Pin::new();
         let environs =
             Python::attach(|py| Environs::new(py, facts, application.prefixes())).map_err(|error| error.to_string())?;
-        Ok(Self { application, environs, objects: None, _pin: pin })
+        Ok(Self { application, environs, objects: None, row, thread: interrupt::sit_down(row), _pin: pin })
     }
 
     /// Calls the application for one request and sends its response. Never panics for what an application does.
     pub fn serve(&mut self, exchange: &Arc<dyn Exchange>) -> Outcome {
-        Python::attach(|py| self.serve_attached(py, exchange))
+        // Before the GIL is had: who waits for it in vain is to be noticed as well.
+        exchange.with_request(&mut |request| self.row.begin(request.vars.as_bytes()));
+        Python::attach(|py| {
+            let _serving = Serving { py, row: self.row };
+            self.serve_attached(py, exchange)
+        })
+    }
+
+    /// The thread that the desk was made on.
+    #[must_use]
+    pub fn thread(&self) -> Thread {
+        self.thread
     }
 
     /// Whether the application has let go of the last request's objects. If not, they still point to its exchange,
@@ -147,9 +181,9 @@ impl Desk {
             Ok((environ, objects)) => (objects, environ),
             Err(error) => return failed(py, exchange, "no environ could be made", &error, Stage::Idle),
         };
-        self.environs.errors().set_serving(true);
+        self.environs.errors().begin();
         let outcome = self.call(py, environ, &objects);
-        self.environs.errors().set_serving(false);
+        self.environs.errors().end();
         self.objects = objects.reusable(py, self.environs.templates());
         outcome
     }
@@ -209,9 +243,11 @@ fn respond(py: Python<'_>, reply: &Reply, result: &Bound<'_, PyAny>) -> Result<(
             reply.write_only(py, chunk)?;
         } else if !chunk.as_bytes().is_empty() {
             reply.write(py, chunk)?;
+        } else {
+            reply.pass_over_empty()?;
         }
-        // What goes beyond the application's own Content-Length is not even asked for.
-        if reply.is_full() {
+        // What could not be sent anyway is not even asked for: an iterable may be endless.
+        if reply.is_complete() {
             return Ok(());
         }
     }
@@ -271,7 +307,7 @@ fn ended(objects: &Objects) -> Outcome {
     let Some(fault) = objects.reply.fault() else {
         return Outcome::Complete;
     };
-    let Name { method, path, request_id } = Name::of(&objects.exchange);
+    let Name { method, path, request_id } = Name::of(objects.exchange.as_ref());
     tracing::error!(method, path, request_id, "{fault}");
     if objects.reply.is_short() { Outcome::Broken } else { Outcome::Complete }
 }
@@ -280,12 +316,14 @@ fn ended(objects: &Objects) -> Outcome {
 fn stopped(py: Python<'_>, objects: &Objects, stop: Stop) -> Outcome {
     let stage = objects.reply.stage();
     match stop {
-        Stop::Gone => Outcome::PeerGone,
-        // Our own word that the peer has left, come back through the application.
-        Stop::Raised(error)
-            if error.is_instance_of::<PyConnectionResetError>(py) && objects.exchange.is_peer_gone() =>
-        {
-            Outcome::PeerGone
+        Stop::Gone(gone) => lost(objects, gone),
+        // Our own word that nobody takes the response, come back through the application.
+        Stop::Raised(error) if error.is_instance_of::<PyConnectionResetError>(py) && objects.is_lost() => {
+            lost(objects, objects.reply.lost().unwrap_or(Gone::Closed))
+        }
+        // The watchdog has said where and why.
+        Stop::Raised(error) if error.is_instance_of::<RequestTimeout>(py) && !objects.reply.is_complete() => {
+            if stage == Stage::Sent { Outcome::Broken } else { Outcome::TimedOut }
         }
         Stop::Raised(error) => {
             let outcome = failed(py, &objects.exchange, "application raised an exception", &error, stage);
@@ -293,6 +331,15 @@ fn stopped(py: Python<'_>, objects: &Objects, stop: Stop) -> Outcome {
             if objects.reply.is_complete() { Outcome::Complete } else { outcome }
         }
     }
+}
+
+/// The outcome of a response that nobody takes; that a peer is there and does not read is worth a line.
+fn lost(objects: &Objects, gone: Gone) -> Outcome {
+    if gone == Gone::Stalled {
+        let Name { method, path, request_id } = Name::of(&*objects.exchange);
+        tracing::info!(method, path, request_id, "{gone}: the connection is closed");
+    }
+    Outcome::PeerGone
 }
 
 fn failed(py: Python<'_>, exchange: &Arc<dyn Exchange>, what: &str, error: &PyErr, stage: Stage) -> Outcome {

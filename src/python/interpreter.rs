@@ -17,7 +17,7 @@ use pyo3::{
 
 use crate::{
     config::{App, Target},
-    python::{Door, Failure},
+    python::{Door, Failure, module, surroundings},
 };
 
 /// Starts the interpreter where there is none yet, enters the application's directory and sets up `sys.path`.
@@ -109,6 +109,7 @@ fn initialize(executable: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn set_up(py: Python<'_>, door: Door, app: &App, virtualenv: Option<&Path>) -> PyResult<()> {
+    surroundings::adapt(py, app.user.as_ref())?;
     let sys = py.import("sys")?;
     let path = sys.getattr("path")?.cast_into::<PyList>()?;
     if door == Door::Extension {
@@ -127,6 +128,7 @@ fn set_up(py: Python<'_>, door: Door, app: &App, virtualenv: Option<&Path>) -> P
         path.insert(index, fs::canonicalize(directory).as_ref().unwrap_or(directory).as_os_str())?;
     }
     sys.setattr("argv", PyList::new(py, ["rusgi"])?)?;
+    module::install(py)?;
     // A log line printed by the application must not wait for a full buffer.
     for stream in ["stdout", "stderr"] {
         let stream = sys.getattr(stream)?;

@@ -10,6 +10,7 @@ mod hint;
 mod interpreter;
 mod loader;
 mod process;
+mod surroundings;
 
 mod environ;
 mod keys;
@@ -24,12 +25,16 @@ mod reply;
 mod start_response;
 
 mod desk;
+mod interrupt;
+mod module;
 mod traceback;
 
 pub use desk::{Desk, Facts};
 pub use failure::Failure;
 pub use interpreter::start;
+pub use interrupt::{Interrupter, Overdue, Thread};
 pub use loader::{Application, load};
+pub use module::unpark_on_change;
 pub use process::{Fork, detached, finish, fork, freeze, run_signal_handlers};
 
 /// How rusgi got its interpreter.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::{PyErr, prelude::*, types::PyList};
 
-use crate::response::Exchange;
+use crate::{request::Name, response::Exchange};
 
 /// The traceback as Python prints it.
 pub(super) fn format(py: Python<'_>, error: &PyErr) -> String {
@@ -20,29 +20,10 @@ pub(super) fn format(py: Python<'_>, error: &PyErr) -> String {
 /// One event that names the request, what went wrong, and where.
 pub(super) fn log(py: Python<'_>, exchange: Option<&Arc<dyn Exchange>>, what: &str, error: &PyErr) {
     let text = format(py, error);
-    match exchange.map(Name::of) {
+    match exchange.map(|exchange| Name::of(exchange.as_ref())) {
         Some(Name { method, path, request_id }) => {
             tracing::error!(method, path, request_id, "{what}\n{}", text.trim_end());
         }
         None => tracing::error!("{what}\n{}", text.trim_end()),
-    }
-}
-
-/// What a log line names a request by.
-#[derive(Debug)]
-pub(super) struct Name {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) request_id: String,
-}
-
-impl Name {
-    pub(super) fn of(exchange: &Arc<dyn Exchange>) -> Self {
-        let mut name = Self { method: String::new(), path: String::new(), request_id: exchange.request_id() };
-        exchange.with_request(&mut |request| {
-            name.method = request.method().escape_ascii().to_string();
-            name.path = request.path().escape_ascii().to_string();
-        });
-        name
     }
 }

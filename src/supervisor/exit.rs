@@ -11,6 +11,8 @@ pub enum Exit {
     NotLoaded = 3,
     /// Workers or forkservers died again and again before any worker was ready.
     CrashLoop = 4,
+    /// It was started as somebody it must not run as.
+    Misconfigured = 78,
 }
 
 impl Exit {

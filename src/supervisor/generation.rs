@@ -4,17 +4,16 @@ use std::time::{Duration, Instant};
 
 use crate::supervisor::backoff::Backoff;
 
-/// The generation workers are forked from, and where its forkserver's life stands.
+/// One generation, and where its forkserver's life stands.
 ///
 /// ```text
 ///         due time        forked         Loaded      no workers left       ended
 ///   due ─────────▶ requested ───▶ starting ───▶ serving ───────────▶ retiring ───▶ gone
 ///    ▲                │              │             │
-///    └────────────────┴── ended ─────┴─────────────┘ after a pause, as the next generation
+///    └────────────────┴── ended ─────┴─────────────┘ after a pause, while workers are wanted
 /// ```
 #[derive(Debug)]
 pub(super) struct Generation {
-    number: u32,
     life: Life,
     backoff: Backoff,
     kill_at: Option<Instant>,
@@ -35,21 +34,16 @@ enum Life {
 pub(super) struct Death {
     /// The process that was; `None` when it could not even be forked.
     pub(super) pid: Option<i32>,
-    /// The pause before the next generation.
+    /// The pause before the next one is started.
     pub(super) pause: Duration,
     /// Quick deaths in a row, this one included.
     pub(super) in_a_row: u32,
 }
 
 impl Generation {
-    /// The first generation, due now.
-    pub(super) fn first(now: Instant) -> Self {
-        Self { number: 1, life: Life::Due { at: now }, backoff: Backoff::default(), kill_at: None }
-    }
-
-    /// Its number, from 1.
-    pub(super) fn number(&self) -> u32 {
-        self.number
+    /// A generation whose forkserver is due now.
+    pub(super) fn due(now: Instant) -> Self {
+        Self { life: Life::Due { at: now }, backoff: Backoff::default(), kill_at: None }
     }
 
     /// When its forkserver is to be started, if it waits for that.
@@ -70,6 +64,11 @@ impl Generation {
         }
     }
 
+    /// Whether it is still loading.
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting { .. })
+    }
+
     /// Whether workers can be asked for.
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.life, Life::Serving { .. })
@@ -85,16 +84,17 @@ impl Generation {
         self.life = Life::Requested;
     }
 
-    /// The forkserver runs.
-    pub(super) fn started(&mut self, pid: i32) {
+    /// The forkserver runs, and has until `kill_at` to load.
+    pub(super) fn started(&mut self, pid: i32, kill_at: Instant) {
         self.life = Life::Starting { pid };
-        self.kill_at = None;
+        self.kill_at = Some(kill_at);
     }
 
     /// Everything is loaded that workers share.
     pub(super) fn loaded(&mut self, now: Instant) {
         if let Life::Starting { pid } = self.life {
             self.life = Life::Serving { pid, since: now };
+            self.kill_at = None;
         }
     }
 
@@ -116,7 +116,7 @@ impl Generation {
 
     /// The forkserver cannot be spoken to any more: it has to end by itself until `kill_at`.
     pub(super) fn hung_up(&mut self, kill_at: Instant) {
-        self.kill_at = self.kill_at.or(Some(kill_at));
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |at| at.min(kill_at)));
     }
 
     /// The forkserver was killed; nothing but its end can follow.
@@ -124,7 +124,7 @@ impl Generation {
         self.kill_at = None;
     }
 
-    /// The forkserver has ended, or could not be started; unless it was to retire, the next generation is due.
+    /// The forkserver has ended, or could not be started; unless it was to retire, the next one is due.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Death> {
         let pid = self.pid();
         let lived = match self.life {
@@ -137,7 +137,6 @@ impl Generation {
         }
         let pause = self.backoff.died(lived);
         self.life = Life::Due { at: now + pause };
-        self.number += 1;
         Some(Death { pid, pause, in_a_row: self.backoff.deaths() })
     }
 }
@@ -146,15 +145,24 @@ impl Generation {
 mod tests {
     use super::*;
 
+    const LOADING: Duration = Duration::from_secs(60);
+
+    fn starting(now: Instant) -> Generation {
+        let mut generation = Generation::due(now);
+        generation.requested();
+        generation.started(5, now + LOADING);
+        generation
+    }
+
     #[test]
     fn a_generation_serves_after_it_has_loaded_and_is_gone_after_it_has_retired() {
         let now = Instant::now();
-        let mut generation = Generation::first(now);
-        assert_eq!((generation.number(), generation.due_at()), (1, Some(now)));
-        generation.started(5);
-        assert!(!generation.is_serving());
+        let mut generation = starting(now);
+        assert!(generation.is_starting() && !generation.is_serving());
+        assert_eq!(generation.kill_at(), Some(now + LOADING));
         generation.loaded(now);
         assert!(generation.is_serving());
+        assert_eq!(generation.kill_at(), None);
         let later = now + Duration::from_secs(1);
         assert!(generation.retire(now, later));
         assert!(!generation.retire(now, later + Duration::from_secs(1)));
@@ -164,14 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_forkserver_that_dies_is_followed_by_the_next_generation() {
+    fn a_forkserver_that_dies_is_followed_by_another() {
         let now = Instant::now();
-        let mut generation = Generation::first(now);
-        generation.started(5);
+        let mut generation = starting(now);
         generation.loaded(now);
         let death = generation.ended(now).unwrap();
         assert_eq!((death.pid, death.pause, death.in_a_row), (Some(5), Duration::ZERO, 1));
-        assert_eq!((generation.number(), generation.due_at()), (2, Some(now)));
+        assert_eq!(generation.due_at(), Some(now));
         let death = generation.ended(now).unwrap();
         assert_eq!((death.pid, death.pause.as_millis(), death.in_a_row), (None, 100, 2));
     }
@@ -179,8 +186,7 @@ mod tests {
     #[test]
     fn one_that_is_still_loading_is_killed_rather_than_told() {
         let now = Instant::now();
-        let mut generation = Generation::first(now);
-        generation.started(5);
+        let mut generation = starting(now);
         assert!(!generation.retire(now, now + Duration::from_secs(1)));
         assert_eq!(generation.kill_at(), Some(now));
     }
@@ -188,8 +194,19 @@ mod tests {
     #[test]
     fn one_that_was_never_started_retires_at_once() {
         let now = Instant::now();
-        let mut generation = Generation::first(now);
+        let mut generation = Generation::due(now);
         assert!(!generation.retire(now, now));
         assert!(generation.is_gone());
+    }
+
+    #[test]
+    fn one_that_hangs_up_while_it_loads_has_the_shorter_time() {
+        let now = Instant::now();
+        let mut generation = starting(now);
+        let soon = now + Duration::from_secs(5);
+        generation.hung_up(soon);
+        assert_eq!(generation.kill_at(), Some(soon));
+        generation.hung_up(now + LOADING);
+        assert_eq!(generation.kill_at(), Some(soon));
     }
 }

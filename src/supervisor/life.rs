@@ -11,10 +11,9 @@ use crate::supervisor::backoff::Backoff;
 ///   due ───────────▶ requested ───▶ starting ───▶ ready ───▶ draining
 ///    ▲                                  │           │            │
 ///    └────────── after a pause ─────────┴── ended ──┴────────────┘
-///                                             │ rusgi is stopping
-///                                             ▼
-///                                           gone
 /// ```
+///
+/// Whether a place that is due is filled again, or given up, is decided in the roster.
 #[derive(Debug)]
 pub(super) struct WorkerLife {
     state: State,
@@ -29,7 +28,6 @@ enum State {
     Starting { pid: i32 },
     Ready { pid: i32, since: Instant },
     Draining { pid: i32 },
-    Gone,
 }
 
 /// The end of one worker process.
@@ -67,7 +65,7 @@ impl WorkerLife {
     pub(super) fn pid(&self) -> Option<i32> {
         match self.state {
             State::Starting { pid } | State::Ready { pid, .. } | State::Draining { pid } => Some(pid),
-            State::Due { .. } | State::Requested | State::Gone => None,
+            State::Due { .. } | State::Requested => None,
         }
     }
 
@@ -81,9 +79,19 @@ impl WorkerLife {
         matches!(self.state, State::Starting { .. })
     }
 
-    /// Whether no worker is here and none will be.
-    pub(super) fn is_gone(&self) -> bool {
-        self.state == State::Gone
+    /// Since when connections have been accepted, if they are.
+    pub(super) fn ready_since(&self) -> Option<Instant> {
+        if let State::Ready { since, .. } = self.state { Some(since) } else { None }
+    }
+
+    /// The state's name, as operators read it.
+    pub(super) fn state(&self) -> &'static str {
+        match self.state {
+            State::Due { .. } => "due",
+            State::Requested | State::Starting { .. } => "starting",
+            State::Ready { .. } => "ready",
+            State::Draining { .. } => "draining",
+        }
     }
 
     /// A forkserver was asked for a worker.
@@ -98,12 +106,12 @@ impl WorkerLife {
         }
     }
 
-    /// The process runs; false when nobody had asked for it.
-    pub(super) fn forked(&mut self, pid: i32) -> bool {
+    /// The process runs, and has until `kill_at` to be ready; false when nobody had asked for it.
+    pub(super) fn forked(&mut self, pid: i32, kill_at: Instant) -> bool {
         let is_wanted = self.state == State::Requested;
         if is_wanted {
             self.state = State::Starting { pid };
-            self.kill_at = None;
+            self.kill_at = Some(kill_at);
         }
         is_wanted
     }
@@ -114,6 +122,7 @@ impl WorkerLife {
             return false;
         };
         self.state = State::Ready { pid, since: now };
+        self.kill_at = None;
         true
     }
 
@@ -156,23 +165,18 @@ impl WorkerLife {
         self.state = State::Due { at: now + pause };
         Some(death)
     }
-
-    /// No further worker is wanted here; one that was asked for already is still to come.
-    pub(super) fn close(&mut self) {
-        if matches!(self.state, State::Due { .. }) {
-            self.state = State::Gone;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(60);
+
     fn starting(now: Instant) -> WorkerLife {
         let mut worker = WorkerLife::due(now);
         worker.requested();
-        assert!(worker.forked(1));
+        assert!(worker.forked(1, now + SOON));
         worker
     }
 
@@ -183,7 +187,7 @@ mod tests {
         assert_eq!(worker.due_at(), Some(now));
         worker.requested();
         assert_eq!((worker.due_at(), worker.pid()), (None, None));
-        assert!(worker.forked(7) && worker.is_starting());
+        assert!(worker.forked(7, now + SOON) && worker.is_starting());
         assert!(worker.ready(now) && worker.is_ready());
         assert_eq!(worker.pid(), Some(7));
         let death = worker.ended(now).unwrap();
@@ -198,7 +202,7 @@ mod tests {
         let mut pauses = vec![];
         for _ in 0..4 {
             worker.requested();
-            worker.forked(1);
+            worker.forked(1, now + SOON);
             let death = worker.ended(now + Duration::from_secs(60)).unwrap();
             assert!(!death.was_ready);
             pauses.push((death.in_a_row, death.pause.as_millis()));
@@ -220,26 +224,10 @@ mod tests {
     fn words_that_come_too_late_change_nothing() {
         let now = Instant::now();
         let mut worker = WorkerLife::due(now);
-        assert!(!worker.forked(1) && !worker.ready(now) && worker.ended(now).is_none());
+        assert!(!worker.forked(1, now) && !worker.ready(now) && worker.ended(now).is_none());
         worker.draining(now);
         worker.request_lost(now + Duration::from_secs(1));
         assert_eq!(worker.due_at(), Some(now));
-    }
-
-    #[test]
-    fn a_closed_place_stays_empty_unless_its_worker_is_on_the_way() {
-        let now = Instant::now();
-        let mut worker = WorkerLife::due(now);
-        worker.close();
-        assert!(worker.is_gone());
-        let mut worker = WorkerLife::due(now);
-        worker.requested();
-        worker.close();
-        assert!(!worker.is_gone());
-        assert!(worker.forked(2));
-        worker.ended(now);
-        worker.close();
-        assert!(worker.is_gone());
     }
 
     #[test]
@@ -262,7 +250,9 @@ mod tests {
         worker.ended(now);
         assert_eq!(worker.kill_at(), None);
         worker.requested();
-        worker.forked(3);
+        worker.forked(3, now + SOON);
+        assert_eq!(worker.kill_at(), Some(now + SOON));
+        worker.ready(now);
         assert_eq!(worker.kill_at(), None);
     }
 }

@@ -9,15 +9,21 @@
 //! It never runs Python, has one thread, and loads nothing that an application could break. As process 1 of a container, and as
 //! child subreaper elsewhere, it also collects the processes that applications leave behind.
 
+mod admin;
 mod backoff;
 mod ending;
 mod exit;
 mod fleet;
 mod generation;
+mod hearing;
 mod life;
+mod notify;
+mod privileges;
 mod signals;
 mod sockets;
+mod touch;
 mod watch;
+mod weight;
 
 use std::{io, time::Instant};
 
@@ -27,12 +33,17 @@ pub use exit::Exit;
 
 use crate::{
     channel::Channel,
-    config::Config,
+    config::{Config, Owner},
     net::listener::Listener,
+    observe::scoreboard::Scoreboard,
     supervisor::{
+        admin::Admin,
         fleet::{Fleet, Plan},
+        notify::Notify,
         signals::Signals,
-        watch::Watch,
+        touch::Touch,
+        watch::{Equipment, Watch},
+        weight::Scales,
     },
 };
 
@@ -70,8 +81,12 @@ pub struct Birth {
 
 /// Serves as `config` says until told to stop; returns in every forkserver it forks as well, see [`Ended`].
 ///
-/// SIGTERM and SIGINT stop gracefully, a second one and SIGQUIT at once. Reports what goes wrong to the log.
-pub fn run(config: &Config, fork: Forker<'_>) -> Ended {
+/// SIGTERM and SIGINT stop gracefully, a second one and SIGQUIT at once; SIGHUP reloads. Reports what goes wrong to the log.
+pub fn run(config: &Config, scoreboard: Scoreboard, fork: Forker<'_>) -> Ended {
+    if let Err(refusal) = privileges::check(&config.privileges) {
+        error!("{refusal}");
+        return Ended::Exit(Exit::Misconfigured);
+    }
     // Blocked before there is a socket file, so that no signal can leave one behind.
     let signals = match Signals::block() {
         Ok(signals) => signals,
@@ -80,21 +95,58 @@ pub fn run(config: &Config, fork: Forker<'_>) -> Ended {
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         warn!("orphans of workers cannot be adopted ({error}); the system's process 1 will collect them");
     }
-    let listeners = match sockets::bind(&config.listen) {
+    // Connected while we may still connect wherever we were told to.
+    let mut notify = Notify::from_env();
+    let mut listeners = match sockets::open(&config.listen, &mut notify) {
         Ok(listeners) => listeners,
         Err(error) => {
             error!("{error}");
             return Ended::Exit(Exit::Refused);
         }
     };
-    Watch::new(Fleet::new(plan(config), Instant::now()), listeners, signals).run(fork)
+    let equipment =
+        equip(config, scoreboard, signals, notify).and_then(|equipment| become_user(config).map(|()| equipment));
+    match equipment {
+        Ok(equipment) => Watch::new(Fleet::new(plan(config), Instant::now()), listeners, equipment).run(fork),
+        Err(problem) => {
+            sockets::remove_files(&mut listeners);
+            error!("{problem}");
+            Ended::Exit(Exit::Refused)
+        }
+    }
+}
+
+/// Gives up the privileges that opened the sockets.
+fn become_user(config: &Config) -> Result<(), String> {
+    let account = config.privileges.account.as_ref();
+    account.map_or(Ok(()), privileges::become_account).map_err(|refusal| refusal.to_string())
+}
+
+/// Opens everything beside the listeners that the supervisor watches.
+fn equip(config: &Config, scoreboard: Scoreboard, signals: Signals, notify: Notify) -> Result<Equipment, String> {
+    let supervision = &config.supervision;
+    let touch = Touch::watch(&supervision.reload_on_touch).map_err(|error| {
+        format!("--reload-on-touch: {error}; raise fs.inotify.max_user_instances or correct the path")
+    })?;
+    let owner = config.privileges.account.as_ref().map(Owner::from);
+    let admin = supervision.admin_socket.as_deref().map(|path| Admin::bind(path, owner)).transpose();
+    Ok(Equipment {
+        scoreboard,
+        signals,
+        notify,
+        touch,
+        admin: admin.map_err(|error| format!("--admin-socket: {error}"))?,
+        scales: supervision.recycling.max_rss.map(|most| Scales::new(most, Instant::now())),
+    })
 }
 
 fn plan(config: &Config) -> Plan {
     Plan {
         workers: config.workers.count,
         threads: config.workers.threads,
+        start_timeout: config.supervision.start_timeout,
         stop_timeout: config.workers.stop_timeout,
+        recycling: config.supervision.recycling,
         application: config.app.target.to_string(),
     }
 }

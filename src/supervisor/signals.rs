@@ -38,12 +38,14 @@ impl AsFd for Signals {
 }
 
 /// Those without a meaning yet are here too: their default action would kill the supervisor and leave its sockets.
-const ANSWERED: [Signal; 7] = [
+const ANSWERED: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGHUP,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
     Signal::SIGCHLD,
 ];

@@ -2,9 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    os::fd::{AsFd, OwnedFd},
-    time::Instant,
+    os::fd::AsFd,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -12,45 +11,65 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{WaitOptions, wait},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    channel::{Channel, Message, Received},
+    channel::{Channel, Message},
     net::listener::Listener,
+    observe::scoreboard::Scoreboard,
     supervisor::{
         Birth, Ended, Fork, Forker,
+        admin::{self, Admin},
         ending::Ending,
-        fleet::{Action, Event, Fleet, Stop},
+        fleet::{Action, Event, Fleet, Scale, Stop},
+        notify::{Notify, Stage},
         signals::Signals,
         sockets,
+        touch::Touch,
+        weight::Scales,
     },
 };
 
 /// The fleet with everything that connects it to the world.
 pub(super) struct Watch {
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     listeners: Vec<Listener>,
-    signals: Signals,
-    forkserver: Option<Channel>,
-    workers: BTreeMap<u32, Channel>,
+    pub(super) forkservers: BTreeMap<u32, Channel>,
+    pub(super) workers: BTreeMap<u32, Channel>,
+    pub(super) equipment: Equipment,
+}
+
+/// Everything beside the processes that has something to say, or wants to be told.
+pub(super) struct Equipment {
+    /// Where desks say what they are doing.
+    pub(super) scoreboard: Scoreboard,
+    /// What operators and service managers send.
+    pub(super) signals: Signals,
+    /// The way to a service manager.
+    pub(super) notify: Notify,
+    /// Files that mean a reload when they are touched.
+    pub(super) touch: Option<Touch>,
+    /// Where `rusgi status` and its likes ask.
+    pub(super) admin: Option<Admin>,
+    /// What tells heavy workers.
+    pub(super) scales: Option<Scales>,
 }
 
 /// A descriptor that has something to say.
 #[derive(Clone, Copy)]
 enum Source {
     Signals,
-    Forkserver,
+    Touch,
+    Admin(admin::Source),
+    Forkserver(u32),
     Worker(u32),
 }
 
 impl Watch {
     /// Watches over `fleet`, whose workers accept from `listeners`.
-    pub(super) fn new(fleet: Fleet, listeners: Vec<Listener>, signals: Signals) -> Self {
-        Self { fleet, listeners, signals, forkserver: None, workers: BTreeMap::new() }
+    pub(super) fn new(fleet: Fleet, listeners: Vec<Listener>, equipment: Equipment) -> Self {
+        Self { fleet, listeners, forkservers: BTreeMap::new(), workers: BTreeMap::new(), equipment }
     }
 
     /// Goes on until the fleet is over; in a forked child it returns at once, with everything of the supervisor's closed.
@@ -61,20 +80,40 @@ impl Watch {
                     return Ended::Forkserver(Birth { generation, listeners: self.listeners, channel });
                 }
             }
+            self.equipment.notify.report(self.fleet.standing(), Instant::now());
+            if let Some(admin) = &mut self.equipment.admin {
+                admin.answer_reloads(&self.fleet);
+            }
             if let Some(exit) = self.fleet.over() {
-                sockets::remove_files(&mut self.listeners);
-                info!("stopped");
-                return Ended::Exit(exit);
+                return self.end(exit);
             }
             for source in self.wait() {
                 self.attend(source);
             }
+            self.weigh();
             self.tell(Event::Tick);
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn end(mut self, exit: super::Exit) -> Ended {
+        sockets::remove_files(&mut self.listeners);
+        if let Some(admin) = self.equipment.admin.take() {
+            admin.close();
+        }
+        info!("stopped");
+        Ended::Exit(exit)
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
         self.fleet.apply(event, Instant::now());
+    }
+
+    fn reload(&mut self) {
+        // Before it is ready, and once it stops, a service manager waits for other news.
+        if matches!(self.fleet.standing().stage, Stage::Ready | Stage::Reloading) {
+            self.equipment.notify.reloading();
+        }
+        self.tell(Event::Reload);
     }
 
     /// Does one thing; returns something only in a newly forked process.
@@ -83,9 +122,15 @@ impl Watch {
             Action::StartForkserver { generation } => {
                 return self.start_forkserver(generation, fork);
             }
-            Action::Fork { slot } => self.request(slot),
-            Action::Drain { slot } => self.drain(slot),
-            Action::Retire => self.forkserver = None,
+            Action::Fork { generation, slot } => self.request(generation, slot),
+            Action::Drain { slot, is_last } => {
+                if is_last {
+                    // Whoever comes from now on is refused at once, rather than reset when the last worker leaves.
+                    sockets::remove_files(&mut self.listeners);
+                }
+                self.drain(slot, is_last);
+            }
+            Action::Retire { generation } => drop(self.forkservers.remove(&generation)),
             Action::Kill { pid } => self.kill(pid),
         }
         None
@@ -96,23 +141,24 @@ impl Watch {
         match forked {
             Ok((_, theirs, Fork::Child)) => return Some((generation, theirs)),
             Ok((ours, _, Fork::Parent(pid))) => {
-                self.forkserver = Some(ours);
-                self.tell(Event::ForkserverStarted { pid });
+                self.forkservers.insert(generation, ours);
+                self.tell(Event::ForkserverStarted { generation, pid });
             }
-            Err(error) => self.tell(Event::ForkserverRefused { error }),
+            Err(error) => self.tell(Event::ForkserverRefused { generation, error }),
         }
         None
     }
 
-    fn request(&mut self, slot: u32) {
-        let sent = self.forkserver.as_ref().map(|forkserver| forkserver.try_send(&Message::Fork { slot }));
+    fn request(&mut self, generation: u32, slot: u32) {
+        let forkserver = self.forkservers.get(&generation);
+        let sent = forkserver.map(|forkserver| forkserver.try_send(&Message::Fork { slot }));
         if !matches!(sent, Some(Ok(()))) {
             self.tell(Event::RequestLost { slot });
         }
     }
 
-    fn drain(&self, slot: u32) {
-        let sent = self.workers.get(&slot).map(|worker| worker.try_send(&Message::Drain));
+    fn drain(&self, slot: u32, is_last: bool) {
+        let sent = self.workers.get(&slot).map(|worker| worker.try_send(&Message::Drain { is_last }));
         if let Some(Err(error)) = sent {
             debug!("worker {slot} cannot be asked to drain: {error}");
         }
@@ -129,11 +175,11 @@ impl Watch {
         }
     }
 
-    /// Waits until something can be read or the fleet's deadline has come.
+    /// Waits until something can be read or written, or the next deadline has come.
     fn wait(&self) -> Vec<Source> {
-        let sources: Vec<_> = [Source::Signals].into_iter().chain(self.channels()).collect();
-        let mut wanted: Vec<_> = sources.iter().filter_map(|source| self.interest(*source)).collect();
-        let timeout = self.fleet.deadline().map(timeout_until);
+        let mut sources = Vec::new();
+        let mut wanted: Vec<_> = self.interests().map(|(source, poll)| (sources.push(source), poll).1).collect();
+        let timeout = self.deadline().map(timeout_until);
         match poll(&mut wanted, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
@@ -144,128 +190,81 @@ impl Watch {
         sources.into_iter().zip(&wanted).filter(|(_, poll)| is_ready(poll)).map(|(source, _)| source).collect()
     }
 
-    fn channels(&self) -> impl Iterator<Item = Source> {
-        let forkserver = self.forkserver.as_ref().map(|_| Source::Forkserver);
-        forkserver.into_iter().chain(self.workers.keys().map(|slot| Source::Worker(*slot)))
+    fn deadline(&self) -> Option<Instant> {
+        let Equipment { notify, admin, scales, .. } = &self.equipment;
+        let others = [notify.deadline(), admin.as_ref().and_then(Admin::deadline), scales.as_ref().map(Scales::due_at)];
+        self.fleet.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    fn interest(&self, source: Source) -> Option<PollFd<'_>> {
-        let descriptor = match source {
-            Source::Signals => self.signals.as_fd(),
-            Source::Forkserver => self.forkserver.as_ref()?.as_fd(),
-            Source::Worker(slot) => self.workers.get(&slot)?.as_fd(),
-        };
-        Some(PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+    fn interests(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
+        let Equipment { signals, touch, admin, .. } = &self.equipment;
+        let forkservers =
+            self.forkservers.iter().map(|(number, channel)| (Source::Forkserver(*number), readable(channel)));
+        let workers = self.workers.iter().map(|(slot, channel)| (Source::Worker(*slot), readable(channel)));
+        let touch = touch.iter().map(|touch| (Source::Touch, readable(touch)));
+        let admin = admin.iter().flat_map(Admin::interests).map(|(source, poll)| (Source::Admin(source), poll));
+        let signals = (Source::Signals, readable(signals));
+        [signals].into_iter().chain(touch).chain(admin).chain(forkservers).chain(workers)
     }
 
     fn attend(&mut self, source: Source) {
         match source {
             Source::Signals => self.read_signals(),
-            Source::Forkserver => self.read_forkserver(),
+            Source::Touch => {
+                if self.equipment.touch.as_mut().is_some_and(Touch::has_changed) {
+                    self.reload();
+                }
+            }
+            Source::Admin(source) => self.serve_admin(source),
+            Source::Forkserver(generation) => self.read_forkserver(generation),
             Source::Worker(slot) => self.read_worker(slot),
         }
     }
 
     fn read_signals(&mut self) {
-        while let Some(signal) = self.signals.next() {
+        while let Some(signal) = self.equipment.signals.next() {
             match signal {
                 Signal::SIGCHLD => self.reap(),
                 Signal::SIGTERM | Signal::SIGINT => self.tell(Event::Stop(Stop::Gracefully)),
                 Signal::SIGQUIT => self.tell(Event::Stop(Stop::AtOnce)),
-                Signal::SIGHUP => warn!("SIGHUP is ignored: this version cannot reload, restart it to load new code"),
+                Signal::SIGHUP => self.reload(),
+                Signal::SIGTTIN => self.tell(Event::Scale(Scale::Up)),
+                Signal::SIGTTOU => self.tell(Event::Scale(Scale::Down)),
                 other => warn!("{other} is ignored: it has no meaning in this version"),
             }
         }
     }
 
-    /// Collects every child that has ended, ours or adopted.
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let (pid, ending) = (pid.as_raw_nonzero().get(), Ending::from_status(status.as_raw()));
-            // What a process said last comes before its end, and only its forkserver can tell whose worker it was.
-            self.read_forkserver();
-            if self.fleet.forkserver() == Some(pid) {
-                self.forkserver = None;
-                self.tell(Event::ForkserverEnded { ending });
-            } else {
-                self.worker_ended(pid, ending);
-            }
+    fn serve_admin(&mut self, source: admin::Source) {
+        let Some(admin) = &mut self.equipment.admin else {
+            return;
+        };
+        match admin.attend(source, &self.fleet) {
+            Some(admin::Order::Reload) => self.reload(),
+            Some(admin::Order::Scale(workers)) => self.tell(Event::Scale(Scale::To(workers))),
+            Some(admin::Order::Stop) => self.tell(Event::Stop(Stop::Gracefully)),
+            None => {}
         }
     }
 
-    fn worker_ended(&mut self, pid: i32, ending: Ending) {
-        if let Some(slot) = self.fleet.slot_of(pid) {
-            self.read_worker(slot);
-            self.workers.remove(&slot);
-        }
-        self.tell(Event::Ended { pid, ending });
-    }
-
-    fn read_forkserver(&mut self) {
-        while let Some(channel) = &self.forkserver {
-            match channel.try_recv() {
-                Ok(Some(received)) => self.hear_forkserver(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                closed => {
-                    complain("the forkserver", closed.err());
-                    self.forkserver = None;
-                    self.tell(Event::ForkserverHungUp);
-                }
-            }
-        }
-    }
-
-    fn hear_forkserver(&mut self, (message, descriptor): Received) {
-        match message {
-            Message::Loaded => self.tell(Event::Loaded),
-            Message::Failed { report } => self.tell(Event::LoadFailed { report }),
-            Message::Forked { slot, pid } => self.forked(slot, pid, descriptor),
-            Message::Exited { pid, status } => self.worker_ended(pid, Ending::from_status(status)),
-            other => warn!("the forkserver said {other:?}, which is not for it to say; this is a bug in rusgi"),
-        }
-    }
-
-    fn forked(&mut self, slot: u32, pid: i32, descriptor: Option<OwnedFd>) {
-        if let Some(descriptor) = descriptor {
-            self.workers.insert(slot, Channel::from(descriptor));
-        }
-        self.tell(Event::Forked { slot, pid });
-    }
-
-    fn read_worker(&mut self, slot: u32) {
-        while let Some(channel) = self.workers.get(&slot) {
-            match channel.try_recv() {
-                Ok(Some((message, _))) => self.hear_worker(slot, message),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                closed => {
-                    complain("a worker", closed.err());
-                    self.workers.remove(&slot);
-                    self.tell(Event::HungUp { slot });
-                }
-            }
-        }
-    }
-
-    fn hear_worker(&mut self, slot: u32, message: Message) {
-        match message {
-            Message::Ready => self.tell(Event::Ready { slot }),
-            Message::Failed { report } => self.tell(Event::LoadFailed { report }),
-            Message::Stopping => self.tell(Event::Stopping { slot }),
-            other => warn!("worker {slot} said {other:?}, which is not for it to say; this is a bug in rusgi"),
+    fn weigh(&mut self) {
+        let Some(scales) = &mut self.equipment.scales else {
+            return;
+        };
+        let fleet = &self.fleet;
+        for (slot, reason) in scales.weigh(Instant::now(), || fleet.serving()) {
+            self.tell(Event::Worn { slot, reason });
         }
     }
 }
 
-/// A channel that ends is ordinary; one that fails is not.
-fn complain(who: &str, error: Option<io::Error>) {
-    if let Some(error) = error {
-        warn!("{who} cannot be heard any more: {error}");
-    }
+fn readable(source: &impl AsFd) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN)
 }
 
 /// Rounded up to whole milliseconds, so that the deadline has passed when the wait is over.
 fn timeout_until(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
-    let left = i64::try_from(left).unwrap_or(i64::MAX);
+    let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
     Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 }
 }

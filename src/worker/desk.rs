@@ -22,6 +22,7 @@ use crate::{
     },
     python,
     response::{Exchange, Outcome},
+    worker::{watchdog::Seat, wear::Wear},
 };
 
 /// How long a desk waits for bytes that are probably on their way before it leaves the connection to the lobby.
@@ -32,9 +33,11 @@ const MOMENT: Duration = Duration::from_millis(1);
 pub(super) struct Desk {
     acceptor: Arc<Acceptor>,
     entry: Entry,
+    seat: Arc<Seat>,
     connection: Arc<Connection>,
     python: python::Desk,
     limits: Limits,
+    wear: Option<Arc<Wear>>,
 }
 
 /// What is to be done with a connection that has just been accepted.
@@ -48,9 +51,22 @@ enum Verdict {
 }
 
 impl Desk {
-    pub(super) fn new(acceptor: Arc<Acceptor>, entry: Entry, python: python::Desk, limits: Limits) -> Self {
+    pub(super) fn new(
+        acceptor: Arc<Acceptor>,
+        entry: Entry,
+        seat: Arc<Seat>,
+        python: python::Desk,
+        limits: Limits,
+    ) -> Self {
         let connection = Arc::new(Connection::new(limits.clone()));
-        Self { acceptor, entry, connection, python, limits }
+        seat.open(python.thread());
+        seat.use_connection(&connection);
+        Self { acceptor, entry, seat, connection, python, limits, wear: None }
+    }
+
+    /// The same desk, counting what it serves.
+    pub(super) fn with_wear(self, wear: Option<Arc<Wear>>) -> Self {
+        Self { wear, ..self }
     }
 
     /// Serves until the worker has drained.
@@ -67,6 +83,11 @@ impl Desk {
         }
     }
 
+    /// Serves one connection that did not come in by a listener.
+    pub(super) fn answer(&mut self, socket: OwnedFd) {
+        self.take(Arrival::New(socket));
+    }
+
     /// Serves one arrival; a panic costs that one.
     fn take(&mut self, arrival: Arrival) {
         if catch_unwind(AssertUnwindSafe(|| self.serve(arrival))).is_ok() {
@@ -74,7 +95,13 @@ impl Desk {
         }
         let outcome = if self.connection.has_written() { Outcome::Broken } else { Outcome::Failed };
         self.finish(outcome);
+        self.renew();
+    }
+
+    /// A connection of which nobody has a reference.
+    fn renew(&mut self) {
         self.connection = Arc::new(Connection::new(self.limits.clone()));
+        self.seat.use_connection(&self.connection);
     }
 
     fn serve(&mut self, arrival: Arrival) {
@@ -129,7 +156,7 @@ impl Desk {
         while !self.connection.inflow().is_full(self.limits.body_buffer) {
             match self.connection.fill() {
                 Ok(Pull::Some(_)) => {}
-                Ok(Pull::Blocked) if self.connection.await_readable(MOMENT) => {}
+                Ok(Pull::Blocked) if self.connection.await_more() => {}
                 Ok(Pull::Blocked) => return Verdict::AwaitBody,
                 Ok(Pull::End) | Err(_) => return Verdict::Gone,
             }
@@ -141,8 +168,11 @@ impl Desk {
         let exchange: Arc<dyn Exchange> = Arc::clone(&self.connection) as _;
         let outcome = self.python.serve(&exchange);
         self.finish(outcome);
+        if let Some(wear) = &self.wear {
+            wear.count();
+        }
         if !self.python.has_let_go() {
-            self.connection = Arc::new(Connection::new(self.limits.clone()));
+            self.renew();
         }
     }
 
@@ -156,6 +186,7 @@ impl Desk {
             Outcome::Complete if rest.is_empty() && self.connection.inflow().drain(socket.as_fd()) => drop(socket),
             Outcome::Complete => self.entry.leave(socket, rest),
             Outcome::Failed => self.entry.leave(socket, vec![Refusal::Application.page(is_head).into()]),
+            Outcome::TimedOut => self.entry.leave(socket, vec![Refusal::RequestTimeout.page(is_head).into()]),
             Outcome::Broken => reset(socket),
             Outcome::PeerGone => {
                 tracing::debug!(peer = %peer::name(&socket), "client closed the connection before its response was complete")
@@ -165,7 +196,7 @@ impl Desk {
 }
 
 /// Closes so that the peer sees an error and not an end: on TCP by SO_LINGER 0, on a Unix socket by the request's unread last byte.
-fn reset(socket: OwnedFd) {
+pub(super) fn reset(socket: OwnedFd) {
     if !peer::is_unix(&socket) {
         // If it fails the unread byte still does its work.
         let _ = set_socket_linger(&socket, Some(Duration::ZERO));

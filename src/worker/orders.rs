@@ -1,11 +1,12 @@
-//! What makes a worker drain: the supervisor's word, its death, or SIGTERM.
+//! What makes a worker drain: the supervisor's word, its death, SIGTERM, or a desk that is stuck.
 
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
-use tokio::{io::unix::AsyncFd, runtime::Runtime};
+use tokio::{io::unix::AsyncFd, runtime::Runtime, sync::Notify};
 
 use crate::{
     channel::{Channel, Message},
@@ -19,6 +20,23 @@ pub(super) struct Orders<'a> {
     channel: &'a Channel,
     ready: AsyncFd<OwnedFd>,
     signalled: AsyncFd<OwnedFd>,
+    stuck: Arc<Notify>,
+}
+
+/// The watchdog's way to make its worker drain.
+#[derive(Debug)]
+pub(super) struct Stuck<'a> {
+    channel: &'a Channel,
+    notify: Arc<Notify>,
+}
+
+impl Stuck<'_> {
+    /// Drains the worker, which can have a replacement at once.
+    pub(super) fn give_up(&self) {
+        // Here and not in the lobby: the worker may end before that comes to it.
+        drop(self.channel.try_send(&Message::Stopping));
+        self.notify.notify_one();
+    }
 }
 
 impl<'a> Orders<'a> {
@@ -29,28 +47,46 @@ impl<'a> Orders<'a> {
     pub(super) fn new(runtime: &Runtime, channel: &'a Channel, signalled: &OwnedFd) -> io::Result<Self> {
         let _context = runtime.enter();
         let copy = |descriptor: BorrowedFd<'_>| descriptor.try_clone_to_owned().and_then(register);
-        Ok(Self { channel, ready: copy(channel.as_fd())?, signalled: copy(signalled.as_fd())? })
+        let (ready, signalled) = (copy(channel.as_fd())?, copy(signalled.as_fd())?);
+        Ok(Self { channel, ready, signalled, stuck: Arc::default() })
     }
 
-    /// Completes when the worker is to drain, and tells the supervisor so.
-    pub(super) async fn until_drain(self) {
-        tokio::select! {
-            () = self.until_told() => {}
-            _ = self.signalled.readable() => tracing::info!("SIGTERM: draining"),
-        }
+    /// The watchdog's way in.
+    pub(super) fn stuck(&self) -> Stuck<'a> {
+        Stuck { channel: self.channel, notify: Arc::clone(&self.stuck) }
+    }
+
+    /// Completes when the worker is to drain, and tells the supervisor so; whether nobody accepts after it is the answer.
+    pub(super) async fn until_drain(self) -> bool {
+        let is_last = tokio::select! {
+            is_last = self.until_told() => is_last,
+            _ = self.signalled.readable() => {
+                tracing::info!("SIGTERM: draining");
+                true
+            }
+            () = self.stuck.notified() => false,
+        };
         // A supervisor that asked for it, or has died, need not hear it.
         drop(self.channel.try_send(&Message::Stopping));
+        is_last
     }
 
-    async fn until_told(&self) {
+    async fn until_told(&self) -> bool {
         while let Ok(mut guard) = self.ready.readable().await {
             match guard.try_io(|_| self.channel.try_recv()) {
-                Ok(Ok(Some((Message::Drain, _)))) => return,
-                Ok(Ok(None)) => return tracing::warn!("the supervisor has died: draining"),
-                Ok(Err(error)) => return tracing::error!("channel: {error}: draining"),
+                Ok(Ok(Some((Message::Drain { is_last }, _)))) => return is_last,
+                Ok(Ok(None)) => {
+                    tracing::warn!("the supervisor has died: draining");
+                    break;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!("channel: {error}: draining");
+                    break;
+                }
                 // Nothing yet, or nothing for a worker.
                 Err(_) | Ok(Ok(Some(_))) => {}
             }
         }
+        true
     }
 }

@@ -1,5 +1,5 @@
-//! Signals in a worker: SIGTERM drains it; what a terminal sends to the whole group is the supervisor's to answer.
-#![expect(unsafe_code, reason = "installing a signal handler is unsafe by nature")]
+//! Signals in a worker: SIGTERM drains it; what a terminal sends to the whole group is the supervisor's to answer. And its last resort.
+#![expect(unsafe_code, reason = "installing a signal handler is unsafe by nature, and `_exit` has no safe form")]
 
 use std::{
     io,
@@ -43,6 +43,12 @@ pub(super) fn install() -> io::Result<()> {
     // SAFETY: SIG_IGN runs no code. A peer that has left must be an error of one write, not the end of the process.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
     Ok(())
+}
+
+/// Ends the process at once, as one that has done its work: threads that cannot be made to return do not matter.
+pub(super) fn end() -> ! {
+    // SAFETY: `_exit` asks nothing of its caller; no destructor and no `atexit` function runs, which is what this promises.
+    unsafe { libc::_exit(0) }
 }
 
 extern "C" fn on_term(_signal: libc::c_int) {

@@ -1,5 +1,7 @@
 //! Listening sockets: bound once by the supervisor, inherited by every worker.
 
+pub mod activation;
+
 mod unix;
 
 use std::{
@@ -96,6 +98,11 @@ impl Listener {
     pub fn remove_file(&mut self) -> io::Result<()> {
         self.file.take().map_or(Ok(()), |file| file.remove())
     }
+
+    /// Lets the Unix socket's file be for good: the socket outlives this process elsewhere.
+    pub fn leave_file(&mut self) {
+        self.file = None;
+    }
 }
 
 impl AsFd for Listener {
@@ -120,12 +127,17 @@ fn bind_tcp(tcp: SocketAddr, settings: &Listen) -> Result<Listener, BindError> {
 fn set_tcp_options(socket: &OwnedFd, address: SocketAddr) -> rustix::io::Result<()> {
     // A restart must not wait for the connections of its predecessor to leave TIME-WAIT.
     sockopt::set_socket_reuseaddr(socket, true)?;
-    // Accepted sockets inherit it: the head must not wait for an acknowledgement.
-    sockopt::set_tcp_nodelay(socket, true)?;
     if address.is_ipv6() {
         // As nginx does: [::] and 0.0.0.0 are two addresses.
         sockopt::set_ipv6_v6only(socket, true)?;
     }
+    set_accepted_options(socket)
+}
+
+/// Sets what accepted TCP sockets inherit, or when they are accepted.
+fn set_accepted_options(socket: &OwnedFd) -> rustix::io::Result<()> {
+    // The head must not wait for an acknowledgement.
+    sockopt::set_tcp_nodelay(socket, true)?;
     defer_accept(socket)
 }
 

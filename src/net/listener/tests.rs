@@ -35,7 +35,7 @@ impl Directory {
     fn bind_as(&self, socket_mode: u32, socket_owner: Option<Owner>) -> Result<Listener, BindError> {
         let address = Address::Unix(self.socket());
         let addresses = vec![address.clone()];
-        Listener::bind(&address, &Listen { addresses, socket_mode, socket_owner, backlog: 16 })
+        Listener::bind(&address, &Listen { addresses, is_default: false, socket_mode, socket_owner, backlog: 16 })
     }
 }
 
@@ -48,7 +48,10 @@ impl Drop for Directory {
 fn bind_tcp_at(address: &str) -> Result<Listener, BindError> {
     let address = Address::Tcp(address.parse().unwrap());
     let addresses = vec![address.clone()];
-    Listener::bind(&address, &Listen { addresses, socket_mode: 0o660, socket_owner: None, backlog: 16 })
+    Listener::bind(
+        &address,
+        &Listen { addresses, is_default: false, socket_mode: 0o660, socket_owner: None, backlog: 16 },
+    )
 }
 
 #[test]

@@ -3,7 +3,15 @@
 //! A head that dribbles in, a body that pauses, a response that its peer takes slowly, unread bytes that must be drained
 //! before a close: none of them holds a thread that could run Python.
 
-use std::{future::Future, os::fd::OwnedFd, pin::pin, sync::Arc};
+use std::{
+    future::Future,
+    os::fd::OwnedFd,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -28,6 +36,7 @@ pub use leaving::PONG;
 pub struct Entry {
     jobs: mpsc::UnboundedSender<Job>,
     acceptor: Arc<Acceptor>,
+    guests: Arc<AtomicUsize>,
 }
 
 /// The lobby, not yet running.
@@ -36,6 +45,7 @@ pub struct Lobby {
     jobs: mpsc::UnboundedReceiver<Job>,
     acceptor: Arc<Acceptor>,
     limits: Limits,
+    guests: Arc<AtomicUsize>,
 }
 
 /// What a connection waits for.
@@ -55,6 +65,8 @@ struct House {
     acceptor: Arc<Acceptor>,
     limits: Limits,
     closing: watch::Receiver<bool>,
+    /// Connections in the lobby.
+    guests: Arc<AtomicUsize>,
 }
 
 impl Entry {
@@ -81,7 +93,14 @@ impl Entry {
         self.leave(socket, vec![refusal.page(false).into()]);
     }
 
+    /// Whether no connection is in the lobby.
+    #[must_use]
+    pub fn is_lobby_empty(&self) -> bool {
+        self.guests.load(Ordering::Acquire) == 0
+    }
+
     fn send(&self, job: Job) {
+        self.guests.fetch_add(1, Ordering::AcqRel);
         // The lobby outlives every desk, so a refused job means that the process is going down anyway.
         drop(self.jobs.send(job));
     }
@@ -92,14 +111,16 @@ impl Lobby {
     #[must_use]
     pub fn new(acceptor: Arc<Acceptor>, limits: Limits) -> (Entry, Self) {
         let (sender, jobs) = mpsc::unbounded_channel();
-        (Entry { jobs: sender, acceptor: Arc::clone(&acceptor) }, Self { jobs, acceptor, limits })
+        let guests = Arc::new(AtomicUsize::new(0));
+        let entry = Entry { jobs: sender, acceptor: Arc::clone(&acceptor), guests: Arc::clone(&guests) };
+        (entry, Self { jobs, acceptor, limits, guests })
     }
 
     /// Serves connections until every [`Entry`] is gone and the last connection has left.
-    /// When `drain` completes the worker begins to drain.
-    pub async fn serve(mut self, drain: impl Future<Output = ()>) {
+    /// When `drain` completes the worker begins to drain; it says whether what waits in the listen queue is still for us.
+    pub async fn serve(mut self, drain: impl Future<Output = bool>) {
         let (close, closing) = watch::channel(false);
-        let house = House { acceptor: Arc::clone(&self.acceptor), limits: self.limits, closing };
+        let house = House { acceptor: Arc::clone(&self.acceptor), limits: self.limits, closing, guests: self.guests };
         let mut connections = JoinSet::new();
         let mut drain = pin!(drain);
         loop {
@@ -108,9 +129,9 @@ impl Lobby {
                     Some(job) => drop(connections.spawn(receive(house.clone(), job))),
                     None => break,
                 },
-                () = &mut drain, if !*close.borrow() => {
+                is_last = &mut drain, if !*close.borrow() => {
                     close.send_replace(true);
-                    self.acceptor.drain();
+                    if is_last { self.acceptor.drain() } else { self.acceptor.hand_over() }
                 }
                 Some(_) = connections.join_next() => {}
             }
@@ -120,9 +141,11 @@ impl Lobby {
 }
 
 async fn receive(house: House, job: Job) {
+    let guests = Arc::clone(&house.guests);
     match job {
         Job::Head(socket) => arriving::head(house, socket).await,
         Job::Body(socket, inflow) => arriving::body(house, socket, *inflow).await,
         Job::Leave(socket, rest) => leaving::write(&house.limits, socket, rest).await,
     }
+    guests.fetch_sub(1, Ordering::AcqRel);
 }

@@ -7,34 +7,51 @@ use crate::supervisor::ending::Ending;
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The forkserver runs.
-    ForkserverStarted { pid: i32 },
-    /// The forkserver could not be forked.
-    ForkserverRefused { error: io::Error },
-    /// The forkserver can fork workers.
-    Loaded,
-    /// The forkserver has closed its channel.
-    ForkserverHungUp,
-    /// The forkserver has ended.
-    ForkserverEnded { ending: Ending },
-    /// The application could not be loaded, by the forkserver or by a worker.
-    LoadFailed { report: String },
+    /// A generation's forkserver runs.
+    ForkserverStarted { generation: u32, pid: i32 },
+    /// A generation's forkserver could not be forked.
+    ForkserverRefused { generation: u32, error: io::Error },
+    /// A generation's forkserver can fork workers.
+    Loaded { generation: u32 },
+    /// A generation's forkserver has closed its channel.
+    ForkserverHungUp { generation: u32 },
+    /// A generation's forkserver has ended.
+    ForkserverEnded { generation: u32, ending: Ending },
+    /// A generation's application could not be loaded, by its forkserver or by a worker.
+    LoadFailed { generation: u32, report: String },
     /// The worker runs.
-    Forked { slot: u32, pid: i32 },
+    Forked { generation: u32, slot: u32, pid: i32 },
     /// The forkserver could not be asked for this worker.
     RequestLost { slot: u32 },
     /// The worker accepts connections.
     Ready { slot: u32 },
+    /// The worker asks to be replaced, or has to be.
+    Worn { slot: u32, reason: String },
     /// The worker accepts no more.
     Stopping { slot: u32 },
     /// The worker has closed its channel.
     HungUp { slot: u32 },
     /// Some process below us has ended.
     Ended { pid: i32, ending: Ending },
+    /// A new generation is to take over.
+    Reload,
+    /// More or fewer workers are wanted.
+    Scale(Scale),
     /// We are to stop.
     Stop(Stop),
     /// Time has passed.
     Tick,
+}
+
+/// How many workers are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// One more.
+    Up,
+    /// One less, but never none.
+    Down,
+    /// That many.
+    To(usize),
 }
 
 /// How soon to stop.
@@ -51,12 +68,12 @@ pub(crate) enum Stop {
 pub(crate) enum Action {
     /// Fork a forkserver.
     StartForkserver { generation: u32 },
-    /// Ask the forkserver for a worker.
-    Fork { slot: u32 },
-    /// Ask a worker to drain.
-    Drain { slot: u32 },
-    /// Let the forkserver go: close its channel.
-    Retire,
+    /// Ask the generation's forkserver for a worker.
+    Fork { generation: u32, slot: u32 },
+    /// Ask a worker to drain; `is_last` when nobody else accepts any more.
+    Drain { slot: u32, is_last: bool },
+    /// Let the generation's forkserver go: close its channel.
+    Retire { generation: u32 },
     /// Send SIGKILL.
     Kill { pid: i32 },
 }

@@ -1,29 +1,35 @@
 //! The supervisor's judgement: what happened, and what is to be done about it. It knows no socket, no signal and no clock.
 
+mod balance;
+mod deaths;
 mod event;
 mod plan;
+mod reload;
+mod roster;
+mod standing;
+mod status;
 mod stopping;
+mod succession;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
     time::{Duration, Instant},
 };
 
 use tracing::{debug, error, info, warn};
 
-pub(super) use event::{Action, Event, Stop};
+pub(super) use event::{Action, Event, Scale, Stop};
 pub(super) use plan::Plan;
+pub(super) use succession::Outcome;
 
-use crate::{
-    channel::LOAD_FAILED,
-    supervisor::{
-        ending::Ending,
-        exit::Exit,
-        fleet::plan::{advice, after, counted},
-        generation::Generation,
-        life::WorkerLife,
+use crate::supervisor::{
+    exit::Exit,
+    fleet::{
+        plan::words,
+        roster::{Role, Roster},
+        succession::Succession,
     },
+    generation::Generation,
 };
 
 /// All processes the supervisor answers for.
@@ -33,8 +39,9 @@ use crate::{
 /// ```
 pub(super) struct Fleet {
     plan: Plan,
-    generation: Generation,
-    workers: BTreeMap<u32, WorkerLife>,
+    succession: Succession,
+    generations: BTreeMap<u32, Generation>,
+    roster: Roster,
     phase: Phase,
     history: History,
     actions: VecDeque<Action>,
@@ -59,11 +66,12 @@ struct History {
 impl Fleet {
     /// A fleet of which nothing runs yet.
     pub(super) fn new(plan: Plan, now: Instant) -> Self {
-        let slots = 1..=u32::try_from(plan.workers).unwrap_or(u32::MAX);
+        let succession = Succession::new();
         let mut fleet = Self {
             plan,
-            generation: Generation::first(now),
-            workers: slots.map(|slot| (slot, WorkerLife::due(now))).collect(),
+            generations: BTreeMap::from([(succession.serving(), Generation::due(now))]),
+            succession,
+            roster: Roster::default(),
             phase: Phase::Running,
             history: History::default(),
             actions: VecDeque::new(),
@@ -75,22 +83,35 @@ impl Fleet {
     /// Takes notice of `event`; what is to be done about it then comes from [`Fleet::next_action`].
     pub(super) fn apply(&mut self, event: Event, now: Instant) {
         match event {
-            Event::ForkserverStarted { pid } => self.generation.started(pid),
-            Event::ForkserverRefused { error } => self.forkserver_refused(&error, now),
-            Event::Loaded => self.generation.loaded(now),
-            Event::ForkserverHungUp => self.generation.hung_up(now + GRACE),
-            Event::ForkserverEnded { ending } => self.forkserver_ended(ending, now),
-            Event::LoadFailed { report } => self.load_failed(&report, now),
-            Event::Forked { slot, pid } => self.forked(slot, pid),
-            Event::RequestLost { slot } => self.each(slot, |worker| worker.request_lost(now + RETRY)),
-            Event::Ready { slot } => self.ready(slot, now),
-            Event::Stopping { slot } => self.stopping(slot, now),
-            Event::HungUp { slot } => self.each(slot, |worker| worker.hung_up(now + GRACE)),
+            Event::ForkserverStarted { generation, pid } => {
+                let kill_at = now + self.plan.start_timeout;
+                self.change(generation, |one| one.started(pid, kill_at));
+            }
+            Event::ForkserverRefused { generation, error } => self.forkserver_refused(generation, &error, now),
+            Event::Loaded { generation } => self.change(generation, |one| one.loaded(now)),
+            Event::ForkserverHungUp { generation } => self.change(generation, |one| one.hung_up(now + GRACE)),
+            Event::ForkserverEnded { generation, ending } => self.forkserver_ended(generation, ending, now),
+            Event::LoadFailed { generation, report } => self.load_failed(generation, report, now),
+            Event::Forked { generation, slot, pid } => self.forked((generation, slot), pid, now),
             Event::Ended { pid, ending } => self.ended(pid, ending, now),
+            Event::Reload => self.reload(),
+            Event::Scale(scale) => self.scale(scale),
             Event::Stop(stop) => self.stop(stop, now),
             Event::Tick => {}
+            of_one_worker => self.apply_to_worker(of_one_worker, now),
         }
         self.settle(now);
+    }
+
+    fn apply_to_worker(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::RequestLost { slot } => self.each(slot, |place| place.life.request_lost(now + RETRY)),
+            Event::Ready { slot } => self.ready(slot, now),
+            Event::Worn { slot, reason } => self.worn(slot, &reason),
+            Event::Stopping { slot } => self.stopping(slot, now),
+            Event::HungUp { slot } => self.each(slot, |place| place.life.hung_up(now + GRACE)),
+            other => debug!("{other:?} is no event of one worker"),
+        }
     }
 
     /// What is to be done next, if anything.
@@ -100,16 +121,16 @@ impl Fleet {
 
     /// When [`Event::Tick`] is due, whatever else happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let kills = self.workers.values().filter_map(WorkerLife::kill_at).chain(self.generation.kill_at());
+        let workers = self.roster.iter().filter_map(|(_, place)| place.life.kill_at());
+        let forkservers = self.generations.values().filter_map(Generation::kill_at);
         let next = match self.phase {
-            Phase::Running if self.generation.is_serving() => {
-                self.workers.values().filter_map(WorkerLife::due_at).min()
+            Phase::Running => {
+                self.next_start().into_iter().chain(self.next_wear()).chain(self.succession.deadline()).min()
             }
-            Phase::Running => self.generation.due_at(),
             Phase::Stopping { deadline, .. } => Some(deadline),
             Phase::Over(_) => None,
         };
-        kills.chain(next).min()
+        workers.chain(forkservers).chain(next).min()
     }
 
     /// How it ended, once it has.
@@ -117,24 +138,37 @@ impl Fleet {
         if let Phase::Over(exit) = self.phase { Some(exit) } else { None }
     }
 
-    /// The forkserver's process, while there is one.
-    pub(super) fn forkserver(&self) -> Option<i32> {
-        self.generation.pid()
+    /// The generation whose forkserver is `pid`.
+    pub(super) fn generation_of(&self, pid: i32) -> Option<u32> {
+        self.generations.iter().find(|(_, one)| one.pid() == Some(pid)).map(|(number, _)| *number)
+    }
+
+    /// The generation whose worker is in `slot`.
+    pub(super) fn generation_in(&self, slot: u32) -> Option<u32> {
+        self.roster.get(slot).map(|place| place.generation)
     }
 
     /// The slot whose worker is `pid`.
     pub(super) fn slot_of(&self, pid: i32) -> Option<u32> {
-        self.workers.iter().find(|(_, worker)| worker.pid() == Some(pid)).map(|(slot, _)| *slot)
+        self.roster.slot_of(pid)
     }
 
-    fn each(&mut self, slot: u32, change: impl FnOnce(&mut WorkerLife)) {
-        if let Some(worker) = self.workers.get_mut(&slot) {
-            change(worker);
+    fn change(&mut self, generation: u32, change: impl FnOnce(&mut Generation)) {
+        if let Some(one) = self.generations.get_mut(&generation) {
+            change(one);
         }
     }
 
-    fn forked(&mut self, slot: u32, pid: i32) {
-        let is_wanted = self.workers.get_mut(&slot).is_some_and(|worker| worker.forked(pid));
+    fn each(&mut self, slot: u32, change: impl FnOnce(&mut roster::Place)) {
+        if let Some(place) = self.roster.get_mut(slot) {
+            change(place);
+        }
+    }
+
+    fn forked(&mut self, (generation, slot): (u32, u32), pid: i32, now: Instant) {
+        let kill_at = now + self.plan.start_timeout;
+        let place = self.roster.get_mut(slot).filter(|place| place.generation == generation);
+        let is_wanted = place.is_some_and(|place| place.life.forked(pid, kill_at) && place.is_kept());
         if !is_wanted || self.phase != Phase::Running {
             self.actions.push_back(Action::Kill { pid });
             return;
@@ -143,98 +177,50 @@ impl Fleet {
     }
 
     fn ready(&mut self, slot: u32, now: Instant) {
-        if self.workers.get_mut(&slot).is_some_and(|worker| worker.ready(now)) {
-            self.history.was_ready = true;
-            let is_complete = !self.history.was_announced && self.workers.values().all(WorkerLife::is_ready);
-            if is_complete {
-                self.history.was_announced = true;
-                info!("{}", self.plan.announcement());
-            } else if self.history.was_announced {
-                info!("worker {slot} is ready");
-            }
+        let Some(place) = self.roster.get_mut(slot).filter(|place| place.is_kept()) else {
+            return;
+        };
+        if !place.life.ready(now) {
+            return;
+        }
+        let generation = place.generation;
+        self.history.was_ready = true;
+        if generation != self.succession.serving() {
+            return debug!("worker {slot} of generation {generation} is ready");
+        }
+        if self.history.was_announced {
+            info!("worker {slot} is ready");
+        } else if self.roster.serving(generation) >= self.plan.workers {
+            self.announce();
         }
     }
 
-    /// A worker that drains of its own accord may take as long as one that was asked to.
+    fn announce(&mut self) {
+        if !self.history.was_announced {
+            self.history.was_announced = true;
+            info!("{}", self.plan.announcement());
+        }
+    }
+
+    /// A worker that drains of its own accord may take as long as one that was asked to; its replacement need not wait for it.
     fn stopping(&mut self, slot: u32, now: Instant) {
         let kill_at = now + self.plan.stop_timeout;
-        self.each(slot, |worker| worker.draining(kill_at));
-    }
-
-    fn ended(&mut self, pid: i32, ending: Ending, now: Instant) {
-        let ended = self.slot_of(pid).and_then(|slot| Some((slot, self.workers.get_mut(&slot)?.ended(now)?)));
-        // A process that is none of our workers was left to us by one, as it is to process 1.
-        let Some((slot, death)) = ended else {
-            return debug!("pid {pid} ended: {ending}");
-        };
-        if self.phase != Phase::Running {
-            return debug!("worker {slot} (pid {pid}) ended: {ending}");
-        }
-        if death.was_draining {
-            return info!("worker {slot} (pid {pid}) stopped; replacing it");
-        }
-        if let Some(exit) = self.verdict(ending, death.in_a_row) {
-            error!("worker {slot} (pid {pid}) died before it was ready: {ending}; {}", advice(exit, death.in_a_row));
-            return self.give_up(exit, now);
-        }
-        error!("worker {slot} (pid {pid}) died: {ending}; replacing it{}", after(death.pause));
-    }
-
-    fn forkserver_refused(&mut self, error: &io::Error, now: Instant) {
-        let death = self.generation.ended(now);
-        if !self.history.was_ready {
-            error!("the forkserver cannot be started ({error}); raise the limit on processes or free some memory");
-            return self.give_up(Exit::Refused, now);
-        }
-        let pause = death.map(|death| death.pause).unwrap_or_default();
-        error!("the forkserver cannot be started ({error}); trying again{}", after(pause));
-    }
-
-    fn forkserver_ended(&mut self, ending: Ending, now: Instant) {
-        let number = self.generation.number();
-        self.workers.values_mut().for_each(|worker| worker.request_lost(now));
-        let Some(death) = self.generation.ended(now) else {
+        let is_running = self.phase == Phase::Running;
+        let Some(place) = self.roster.get_mut(slot) else {
             return;
         };
-        let pid = death.pid.unwrap_or_default();
-        if self.phase != Phase::Running {
-            return;
+        if is_running && place.is_serving() {
+            place.role = Role::Leaving;
+            info!("worker {slot} stops accepting by itself; replacing it");
         }
-        if let Some(exit) = self.verdict(ending, death.in_a_row) {
-            error!("forkserver g{number} (pid {pid}) died: {ending}; {}", advice(exit, death.in_a_row));
-            return self.give_up(exit, now);
-        }
-        let living = self.workers.values().filter(|worker| worker.pid().is_some()).count();
-        error!(
-            "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
-            after(death.pause),
-            counted(living, "worker")
-        );
-    }
-
-    /// Whether a death on the first start is the last one, and what it means then.
-    fn verdict(&self, ending: Ending, in_a_row: u32) -> Option<Exit> {
-        match ending {
-            _ if self.history.was_ready => None,
-            Ending::Code(code) if code == i32::from(LOAD_FAILED) => Some(Exit::NotLoaded),
-            _ => (in_a_row >= MOST_FAILURES).then_some(Exit::CrashLoop),
-        }
-    }
-
-    fn load_failed(&mut self, report: &str, now: Instant) {
-        if self.phase != Phase::Running {
-            return debug!("{report}");
-        }
-        error!("{report}");
-        if !self.history.was_ready {
-            self.give_up(Exit::NotLoaded, now);
-        }
+        place.life.draining(kill_at);
     }
 
     /// Draws the conclusions from the state all are in now.
     fn settle(&mut self, now: Instant) {
+        self.give_up_when_late(now);
         match self.phase {
-            Phase::Running => self.start_due(now),
+            Phase::Running => self.run(now),
             Phase::Stopping { deadline, is_forced: false, .. } if now >= deadline => self.force("time is up", now),
             Phase::Stopping { exit, deadline, is_forced: true } if now >= deadline => self.abandon(exit),
             Phase::Stopping { exit, .. } => self.finish(exit, now),
@@ -243,33 +229,51 @@ impl Fleet {
         self.kill_overdue(now);
     }
 
-    fn start_due(&mut self, now: Instant) {
-        if self.generation.due_at().is_some_and(|at| at <= now) {
-            self.generation.requested();
-            return self.actions.push_back(Action::StartForkserver { generation: self.generation.number() });
-        }
-        if !self.generation.is_serving() {
+    fn run(&mut self, now: Instant) {
+        self.judge_candidate(now);
+        self.retire_generations(now);
+        self.begin_reload(now);
+        self.balance(now);
+        self.roster.sweep();
+        self.start_due(now);
+    }
+
+    /// A first start that hangs is not tried again: whoever started us may know better.
+    fn give_up_when_late(&mut self, now: Instant) {
+        if self.phase != Phase::Running || self.history.was_ready {
             return;
         }
-        for (slot, worker) in &mut self.workers {
-            if worker.due_at().is_some_and(|at| at <= now) {
-                worker.requested();
-                self.actions.push_back(Action::Fork { slot: *slot });
-            }
+        let is_late = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let forkserver = self.generations.values().any(|one| one.is_starting() && is_late(one.kill_at()));
+        let worker = |place: &roster::Place| place.life.is_starting() && is_late(place.life.kill_at());
+        if forkserver || self.roster.iter().any(|(_, place)| worker(place)) {
+            error!(
+                "the application is not loaded within {}; raise --start-timeout if it takes that long",
+                words(self.plan.start_timeout)
+            );
+            self.give_up(Exit::NotLoaded, now);
         }
     }
 
     fn kill_overdue(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        for (slot, worker) in self.workers.iter_mut().filter(|(_, worker)| is_due(worker.kill_at())) {
-            let Some(pid) = worker.pid() else { continue };
-            warn!("worker {slot} (pid {pid}) does not end by itself; killing it, its requests are cut");
-            worker.killed();
+        let overdue = self.roster.iter_mut().filter(|(_, place)| is_due(place.life.kill_at()));
+        for (slot, place) in overdue {
+            let Some(pid) = place.life.pid() else { continue };
+            if place.life.is_starting() {
+                error!("worker {slot} (pid {pid}) has not loaded the application within --start-timeout; killing it");
+            } else {
+                warn!("worker {slot} (pid {pid}) does not end by itself; killing it, its requests are cut");
+            }
+            place.life.killed();
             self.actions.push_back(Action::Kill { pid });
         }
-        if is_due(self.generation.kill_at()) {
-            self.actions.extend(self.generation.pid().map(|pid| Action::Kill { pid }));
-            self.generation.killed();
+        for (number, one) in self.generations.iter_mut().filter(|(_, one)| is_due(one.kill_at())) {
+            if one.is_starting() {
+                error!("forkserver g{number} has not loaded within --start-timeout; killing it");
+            }
+            self.actions.extend(one.pid().map(|pid| Action::Kill { pid }));
+            one.killed();
         }
     }
 }

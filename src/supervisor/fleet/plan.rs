@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use crate::supervisor::exit::Exit;
+use crate::{
+    config::Recycling,
+    supervisor::{exit::Exit, fleet::Scale},
+};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Worker processes.
+    /// Worker processes; signals and the admin socket change it.
     pub(crate) workers: usize,
     /// Desks in each.
     pub(crate) threads: usize,
+    /// How long a generation, or a worker, may take until it is ready.
+    pub(crate) start_timeout: Duration,
     /// How long requests in flight may take once a stop was asked for.
     pub(crate) stop_timeout: Duration,
+    /// When a worker is worn.
+    pub(crate) recycling: Recycling,
     /// The application, as it was named.
     pub(crate) application: String,
 }
@@ -23,6 +30,17 @@ impl Plan {
         let (workers, threads) = (counted(self.workers, "worker"), counted(self.threads, "thread"));
         let (version, application) = (env!("CARGO_PKG_VERSION"), &self.application);
         format!("rusgi {version} ready: {workers} x {threads}, application {application}, pid {}", std::process::id())
+    }
+
+    /// Changes how many workers are wanted; returns whether that is news.
+    pub(super) fn scale(&mut self, scale: Scale) -> bool {
+        let wanted = match scale {
+            Scale::Up => self.workers.saturating_add(1),
+            Scale::Down => self.workers.saturating_sub(1),
+            Scale::To(workers) => workers,
+        };
+        let wanted = wanted.clamp(1, MOST_WORKERS);
+        std::mem::replace(&mut self.workers, wanted) != wanted
     }
 }
 
@@ -51,3 +69,6 @@ pub(super) fn advice(exit: Exit, in_a_row: u32) -> String {
 pub(super) fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
+
+/// What `--workers` allows as well.
+const MOST_WORKERS: usize = 1024;

@@ -6,8 +6,8 @@ use tracing::{info, warn};
 
 use crate::supervisor::{
     exit::Exit,
-    fleet::{Action, Fleet, GRACE, Phase, Stop, plan::words},
-    life::WorkerLife,
+    fleet::{Action, Fleet, GRACE, Phase, Stop, plan::words, roster::Role},
+    generation::Generation,
 };
 
 impl Fleet {
@@ -30,13 +30,15 @@ impl Fleet {
 
     fn drain(&mut self, exit: Exit, deadline: Instant) {
         self.phase = Phase::Stopping { exit, deadline, is_forced: false };
-        for (slot, worker) in &mut self.workers {
-            if worker.is_ready() {
-                worker.draining(deadline);
-                self.actions.push_back(Action::Drain { slot: *slot });
-            } else if worker.is_starting() {
+        for (slot, place) in self.roster.iter_mut() {
+            place.role = Role::Leaving;
+            if place.life.is_ready() {
+                place.life.draining(deadline);
+                self.actions.push_back(Action::Drain { slot, is_last: true });
+            } else if place.life.is_starting() {
                 // It serves nobody, and an import that hangs would never hear us.
-                self.actions.extend(worker.pid().map(|pid| Action::Kill { pid }));
+                place.life.killed();
+                self.actions.extend(place.life.pid().map(|pid| Action::Kill { pid }));
             }
         }
     }
@@ -47,37 +49,28 @@ impl Fleet {
             return;
         };
         self.phase = Phase::Stopping { exit, deadline: now + GRACE + GRACE, is_forced: true };
-        for (slot, worker) in &mut self.workers {
-            if let Some(pid) = worker.pid() {
-                worker.killed();
+        for (slot, place) in self.roster.iter_mut() {
+            if let Some(pid) = place.life.pid() {
+                place.life.killed();
                 warn!("worker {slot} (pid {pid}) has not finished: {reason}, killing it; its requests are cut");
                 self.actions.push_back(Action::Kill { pid });
             }
         }
-        self.generation.hung_up(now + GRACE);
+        self.generations.values_mut().for_each(|one| one.hung_up(now + GRACE));
     }
 
-    /// The forkserver stays until the last worker has gone: it is the one that sees them go.
+    /// Each forkserver goes when the last of its workers has, and with the last forkserver it is over.
     pub(super) fn finish(&mut self, exit: Exit, now: Instant) {
-        self.workers.values_mut().for_each(WorkerLife::close);
-        let is_empty = self.workers.values().all(WorkerLife::is_gone);
-        if is_empty || !self.generation.is_serving() {
-            self.retire(now);
-        }
-        if is_empty && self.generation.is_gone() {
+        self.retire_generations(now);
+        if self.roster.is_empty() && self.generations.is_empty() {
             self.phase = Phase::Over(exit);
-        }
-    }
-
-    fn retire(&mut self, now: Instant) {
-        if self.generation.retire(now, now + GRACE) {
-            self.actions.push_back(Action::Retire);
         }
     }
 
     /// A process in an uninterruptible wait cannot be killed, and must not keep us.
     pub(super) fn abandon(&mut self, exit: Exit) {
-        let left: Vec<_> = self.workers.values().filter_map(WorkerLife::pid).chain(self.generation.pid()).collect();
+        let workers = self.roster.iter().filter_map(|(_, place)| place.life.pid());
+        let left: Vec<_> = workers.chain(self.generations.values().filter_map(Generation::pid)).collect();
         warn!("processes {left:?} do not end although they were killed; leaving them to the system");
         self.phase = Phase::Over(exit);
     }

@@ -1,6 +1,12 @@
 //! The fleet under a simulated clock: whole lives in microseconds.
 
+mod recycling;
+mod reload;
+
+use std::io;
+
 use super::*;
+use crate::{channel::LOAD_FAILED, config::Recycling, supervisor::ending::Ending};
 
 /// A fleet, and the time it is told.
 struct Play {
@@ -13,7 +19,19 @@ impl Play {
     fn new(workers: usize) -> Self {
         let now = Instant::now();
         let stop_timeout = Duration::from_secs(25);
-        let plan = Plan { workers, threads: 1, stop_timeout, application: "app:application".to_owned() };
+        let plan = Plan {
+            workers,
+            threads: 1,
+            start_timeout: Duration::from_secs(60),
+            stop_timeout,
+            recycling: Recycling::default(),
+            application: "app:application".to_owned(),
+        };
+        Self::of(plan, now)
+    }
+
+    /// A fleet as planned.
+    fn of(plan: Plan, now: Instant) -> Self {
         Self { fleet: Fleet::new(plan, now), now }
     }
 
@@ -21,8 +39,8 @@ impl Play {
     fn loaded(workers: usize) -> Self {
         let mut play = Self::new(workers);
         assert_eq!(play.actions(), [Action::StartForkserver { generation: 1 }]);
-        play.tell(Event::ForkserverStarted { pid: 100 });
-        play.tell(Event::Loaded);
+        play.tell(Event::ForkserverStarted { generation: 1, pid: 100 });
+        play.tell(Event::Loaded { generation: 1 });
         play
     }
 
@@ -37,11 +55,11 @@ impl Play {
         play
     }
 
-    /// Answers every Fork by a worker whose pid is 100 and its slot.
+    /// Answers every Fork by a worker whose pid is its generation's hundred and its slot.
     fn birth(&mut self) {
         for action in self.actions() {
-            let Action::Fork { slot } = action else { panic!("{action:?}") };
-            self.tell(Event::Forked { slot, pid: 100 + i32::try_from(slot).unwrap() });
+            let Action::Fork { generation, slot } = action else { panic!("{action:?}") };
+            self.tell(Event::Forked { generation, slot, pid: pid(generation, slot) });
         }
     }
 
@@ -68,6 +86,11 @@ impl Play {
     }
 }
 
+/// Workers of the first generation are 101 and up, those of the second 201 and up.
+fn pid(generation: u32, slot: u32) -> i32 {
+    i32::try_from(100 * generation + slot).unwrap()
+}
+
 const SEGFAULT: Ending = Ending::Signal(libc::SIGSEGV);
 const KILLED: Ending = Ending::Signal(libc::SIGKILL);
 const CLEAN: Ending = Ending::Code(0);
@@ -75,7 +98,7 @@ const CLEAN: Ending = Ending::Code(0);
 #[test]
 fn workers_are_asked_for_once_the_forkserver_has_loaded() {
     let mut play = Play::loaded(2);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }, Action::Fork { slot: 2 }]);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }, Action::Fork { generation: 1, slot: 2 }]);
     play.pass(60_000);
     assert_eq!(play.actions(), []);
 }
@@ -84,7 +107,7 @@ fn workers_are_asked_for_once_the_forkserver_has_loaded() {
 fn a_dead_worker_is_replaced_at_once_and_alone() {
     let mut play = Play::ready(2);
     play.die(102, KILLED);
-    assert_eq!(play.actions(), [Action::Fork { slot: 2 }]);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 2 }]);
     assert_eq!(play.fleet.over(), None);
 }
 
@@ -111,8 +134,8 @@ fn five_deaths_before_anybody_was_ready_end_the_start() {
         play.birth();
         play.die(101, SEGFAULT);
     }
-    assert_eq!(play.actions(), [Action::Retire]);
-    play.tell(Event::ForkserverEnded { ending: CLEAN });
+    assert_eq!(play.actions(), [Action::Retire { generation: 1 }]);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: CLEAN });
     assert_eq!(play.fleet.over(), Some(Exit::CrashLoop));
 }
 
@@ -131,14 +154,14 @@ fn after_one_was_ready_starting_is_never_given_up() {
 fn an_application_that_a_worker_cannot_load_ends_the_start() {
     let mut play = Play::loaded(2);
     play.birth();
-    play.tell(Event::LoadFailed { report: "Traceback".to_owned() });
+    play.tell(Event::LoadFailed { generation: 1, report: "Traceback".to_owned() });
     assert_eq!(play.actions(), [Action::Kill { pid: 101 }, Action::Kill { pid: 102 }]);
-    play.tell(Event::LoadFailed { report: "Traceback".to_owned() });
+    play.tell(Event::LoadFailed { generation: 1, report: "Traceback".to_owned() });
     play.die(101, Ending::Code(3));
     assert_eq!(play.actions(), []);
     play.die(102, KILLED);
-    assert_eq!(play.actions(), [Action::Retire]);
-    play.tell(Event::ForkserverEnded { ending: CLEAN });
+    assert_eq!(play.actions(), [Action::Retire { generation: 1 }]);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: CLEAN });
     assert_eq!(play.fleet.over(), Some(Exit::NotLoaded));
 }
 
@@ -147,9 +170,9 @@ fn an_application_that_the_forkserver_cannot_load_ends_the_start() {
     for report in [Some("Traceback".to_owned()), None] {
         let mut play = Play::new(1);
         play.actions();
-        play.tell(Event::ForkserverStarted { pid: 100 });
-        report.into_iter().for_each(|report| play.tell(Event::LoadFailed { report }));
-        play.tell(Event::ForkserverEnded { ending: Ending::Code(3) });
+        play.tell(Event::ForkserverStarted { generation: 1, pid: 100 });
+        report.into_iter().for_each(|report| play.tell(Event::LoadFailed { generation: 1, report }));
+        play.tell(Event::ForkserverEnded { generation: 1, ending: Ending::Code(3) });
         assert_eq!(play.fleet.over(), Some(Exit::NotLoaded));
     }
 }
@@ -157,11 +180,11 @@ fn an_application_that_the_forkserver_cannot_load_ends_the_start() {
 #[test]
 fn a_forkserver_that_crashes_while_it_loads_is_tried_five_times() {
     let mut play = Play::new(1);
-    for generation in 1..=5 {
+    for _ in 0..5 {
         play.pass(10_000);
-        assert_eq!(play.actions(), [Action::StartForkserver { generation }]);
-        play.tell(Event::ForkserverStarted { pid: 100 });
-        play.tell(Event::ForkserverEnded { ending: SEGFAULT });
+        assert_eq!(play.actions(), [Action::StartForkserver { generation: 1 }]);
+        play.tell(Event::ForkserverStarted { generation: 1, pid: 100 });
+        play.tell(Event::ForkserverEnded { generation: 1, ending: SEGFAULT });
     }
     assert_eq!(play.fleet.over(), Some(Exit::CrashLoop));
 }
@@ -170,31 +193,31 @@ fn a_forkserver_that_crashes_while_it_loads_is_tried_five_times() {
 fn a_forkserver_that_cannot_be_started_first_thing_is_the_end() {
     let mut play = Play::new(1);
     play.actions();
-    play.tell(Event::ForkserverRefused { error: io::Error::from(io::ErrorKind::OutOfMemory) });
+    play.tell(Event::ForkserverRefused { generation: 1, error: io::Error::from(io::ErrorKind::OutOfMemory) });
     assert_eq!(play.fleet.over(), Some(Exit::Refused));
 }
 
 #[test]
 fn a_dead_forkserver_is_followed_by_another_while_workers_go_on() {
     let mut play = Play::ready(2);
-    play.tell(Event::ForkserverEnded { ending: KILLED });
-    assert_eq!(play.actions(), [Action::StartForkserver { generation: 2 }]);
-    play.tell(Event::ForkserverStarted { pid: 200 });
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
+    assert_eq!(play.actions(), [Action::StartForkserver { generation: 1 }]);
+    play.tell(Event::ForkserverStarted { generation: 1, pid: 200 });
     play.die(101, SEGFAULT);
     assert_eq!(play.actions(), []);
-    play.tell(Event::Loaded);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }]);
+    play.tell(Event::Loaded { generation: 1 });
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }]);
 }
 
 #[test]
 fn a_request_that_died_with_its_forkserver_is_made_again() {
     let mut play = Play::loaded(1);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }]);
-    play.tell(Event::ForkserverEnded { ending: KILLED });
-    assert_eq!(play.actions(), [Action::StartForkserver { generation: 2 }]);
-    play.tell(Event::ForkserverStarted { pid: 200 });
-    play.tell(Event::Loaded);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }]);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }]);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
+    assert_eq!(play.actions(), [Action::StartForkserver { generation: 1 }]);
+    play.tell(Event::ForkserverStarted { generation: 1, pid: 200 });
+    play.tell(Event::Loaded { generation: 1 });
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }]);
 }
 
 #[test]
@@ -204,14 +227,14 @@ fn a_request_that_could_not_be_made_is_made_a_little_later() {
     play.tell(Event::RequestLost { slot: 1 });
     assert_eq!((play.actions(), play.wait()), (vec![], Some(100)));
     play.pass(100);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }]);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }]);
 }
 
 #[test]
 fn a_stop_drains_the_ready_and_ends_when_all_have_ended() {
     let mut play = Play::ready(2);
     play.tell(Event::Stop(Stop::Gracefully));
-    assert_eq!(play.actions(), [Action::Drain { slot: 1 }, Action::Drain { slot: 2 }]);
+    assert_eq!(play.actions(), [Action::Drain { slot: 1, is_last: true }, Action::Drain { slot: 2, is_last: true }]);
     assert_eq!(play.wait(), Some(25_000));
     play.tell(Event::Stopping { slot: 1 });
     play.tell(Event::HungUp { slot: 1 });
@@ -219,8 +242,8 @@ fn a_stop_drains_the_ready_and_ends_when_all_have_ended() {
     play.pass(20_000);
     assert_eq!(play.actions(), []);
     play.die(102, CLEAN);
-    assert_eq!(play.actions(), [Action::Retire]);
-    play.tell(Event::ForkserverEnded { ending: CLEAN });
+    assert_eq!(play.actions(), [Action::Retire { generation: 1 }]);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: CLEAN });
     assert_eq!(play.fleet.over(), Some(Exit::Stopped));
 }
 
@@ -237,7 +260,7 @@ fn what_has_not_finished_in_time_is_killed_once() {
     play.pass(1);
     assert_eq!(play.actions(), []);
     play.die(102, KILLED);
-    play.tell(Event::ForkserverEnded { ending: CLEAN });
+    play.tell(Event::ForkserverEnded { generation: 1, ending: CLEAN });
     assert_eq!(play.fleet.over(), Some(Exit::Stopped));
 }
 
@@ -256,17 +279,17 @@ fn a_second_signal_kills_what_is_left() {
 fn a_stop_at_once_waits_for_nobody() {
     let mut play = Play::ready(1);
     play.tell(Event::Stop(Stop::AtOnce));
-    assert_eq!(play.actions(), [Action::Drain { slot: 1 }, Action::Kill { pid: 101 }]);
+    assert_eq!(play.actions(), [Action::Drain { slot: 1, is_last: true }, Action::Kill { pid: 101 }]);
 }
 
 #[test]
 fn a_forkserver_that_is_still_loading_is_killed_by_a_stop() {
     let mut play = Play::new(1);
     play.actions();
-    play.tell(Event::ForkserverStarted { pid: 100 });
+    play.tell(Event::ForkserverStarted { generation: 1, pid: 100 });
     play.tell(Event::Stop(Stop::Gracefully));
     assert_eq!(play.actions(), [Action::Kill { pid: 100 }]);
-    play.tell(Event::ForkserverEnded { ending: KILLED });
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
     assert_eq!(play.fleet.over(), Some(Exit::Stopped));
 }
 
@@ -284,20 +307,20 @@ fn a_worker_born_into_a_stop_is_killed() {
     play.actions();
     play.tell(Event::Stop(Stop::Gracefully));
     assert_eq!(play.actions(), []);
-    play.tell(Event::Forked { slot: 1, pid: 101 });
+    play.tell(Event::Forked { generation: 1, slot: 1, pid: 101 });
     assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
     play.die(101, KILLED);
-    assert_eq!(play.actions(), [Action::Retire]);
+    assert_eq!(play.actions(), [Action::Retire { generation: 1 }]);
 }
 
 #[test]
 fn a_stop_while_a_forkserver_waits_for_its_next_start_is_immediate() {
     let mut play = Play::ready(1);
-    play.tell(Event::ForkserverEnded { ending: KILLED });
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
     play.actions();
-    play.tell(Event::ForkserverRefused { error: io::Error::from(io::ErrorKind::OutOfMemory) });
+    play.tell(Event::ForkserverRefused { generation: 1, error: io::Error::from(io::ErrorKind::OutOfMemory) });
     play.tell(Event::Stop(Stop::Gracefully));
-    assert_eq!(play.actions(), [Action::Drain { slot: 1 }]);
+    assert_eq!(play.actions(), [Action::Drain { slot: 1, is_last: true }]);
     play.die(101, CLEAN);
     assert_eq!(play.fleet.over(), Some(Exit::Stopped));
 }
@@ -314,14 +337,49 @@ fn what_does_not_end_although_it_was_killed_is_left_behind() {
 }
 
 #[test]
-fn a_worker_that_stops_by_itself_is_replaced_or_killed_when_it_takes_too_long() {
+fn a_worker_that_stops_by_itself_is_replaced_at_once_and_killed_when_it_takes_too_long() {
     let mut play = Play::ready(2);
     play.tell(Event::Stopping { slot: 1 });
-    play.tell(Event::Stopping { slot: 2 });
-    play.die(101, CLEAN);
-    assert_eq!(play.actions(), [Action::Fork { slot: 1 }]);
-    play.pass(25_000);
-    assert_eq!(play.actions(), [Action::Kill { pid: 102 }]);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 3 }]);
+    play.tell(Event::Forked { generation: 1, slot: 3, pid: 103 });
+    play.tell(Event::Ready { slot: 3 });
+    play.pass(24_999);
+    assert_eq!(play.actions(), []);
+    play.pass(1);
+    assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
+    play.die(101, KILLED);
+    assert_eq!((play.actions(), play.wait()), (vec![], None));
+}
+
+#[test]
+fn a_first_start_that_hangs_is_given_up() {
+    let mut play = Play::new(1);
+    play.actions();
+    play.tell(Event::ForkserverStarted { generation: 1, pid: 100 });
+    assert_eq!(play.wait(), Some(60_000));
+    play.pass(60_000);
+    assert_eq!(play.actions(), [Action::Kill { pid: 100 }]);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
+    assert_eq!(play.fleet.over(), Some(Exit::NotLoaded));
+    let mut play = Play::loaded(2);
+    play.birth();
+    play.pass(60_000);
+    assert_eq!(play.actions(), [Action::Kill { pid: 101 }, Action::Kill { pid: 102 }]);
+    play.die(101, KILLED);
+    play.die(102, KILLED);
+    assert_eq!(play.actions(), [Action::Retire { generation: 1 }]);
+}
+
+#[test]
+fn a_replacement_that_hangs_is_killed_and_tried_again() {
+    let mut play = Play::ready(1);
+    play.die(101, SEGFAULT);
+    play.birth();
+    play.pass(60_000);
+    assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
+    play.die(101, KILLED);
+    play.pass(10_000);
+    assert_eq!(play.actions(), [Action::Fork { generation: 1, slot: 1 }]);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! `rusgi ping`: is somebody there? For health checks; it starts no Python.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::{
+    cli::{
+        FAILED, MISCONFIGURED,
+        client::{self, PATIENCE},
+        complain, say,
+    },
+    config::{Address, quantity::parse_duration},
+};
+
+/// The options of `rusgi ping`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A socket that requests come in by: unix:PATH, /absolute/path, HOST:PORT or :PORT [default: ask the admin socket]
+    ///
+    /// A worker answers there, so this tells more than the admin socket does; it waits while all workers are busy.
+    address: Option<String>,
+    /// The socket that `rusgi serve` was given as --admin-socket
+    #[arg(long, env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
+    admin_socket: Option<PathBuf>,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    timeout: String,
+}
+
+/// Pings; returns the exit code: 0 when there is an answer, 1 when there is none.
+pub(super) fn run(args: &Args) -> u8 {
+    let address = args.address.as_deref().map(str::parse::<Address>).transpose();
+    let (address, timeout) = match (address, parse_duration(&args.timeout)) {
+        (Ok(address), Ok(timeout)) => (address, timeout),
+        (Err(error), _) => return wrong(&error.to_string()),
+        (_, Err(error)) => return wrong(&format!("--timeout: {error}")),
+    };
+    match (address, &args.admin_socket) {
+        (Some(address), _) => report(&address.to_string(), ping(&address, timeout)),
+        (None, Some(socket)) => match client::ask(socket, "GET", "/livez", Some(timeout.min(PATIENCE))) {
+            Ok(answer) => {
+                say(&answer.body);
+                0
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                FAILED
+            }
+        },
+        (None, None) => wrong("say whom to ping: an address, or --admin-socket PATH"),
+    }
+}
+
+fn wrong(problem: &str) -> u8 {
+    complain(problem);
+    MISCONFIGURED
+}
+
+fn report(address: &str, answered: io::Result<()>) -> u8 {
+    match answered {
+        Ok(()) => {
+            say(&format!("{address} answers"));
+            0
+        }
+        Err(error) => {
+            complain(&format!("{address}: {error}: is rusgi running, and is a worker free?"));
+            FAILED
+        }
+    }
+}
+
+fn ping(address: &Address, timeout: Duration) -> io::Result<()> {
+    match address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(timeout))?;
+            exchange(stream)
+        }
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(address, timeout)?;
+            stream.set_read_timeout(Some(timeout))?;
+            exchange(stream)
+        }
+    }
+}
+
+/// An empty packet with modifier1 100 is answered by one: the ping of the uwsgi protocol.
+fn exchange(mut stream: impl Read + Write) -> io::Result<()> {
+    stream.write_all(&PING)?;
+    let mut answer = [0; PING.len()];
+    stream.read_exact(&mut answer)?;
+    if answer.first() == PING.first() { Ok(()) } else { Err(io::Error::other("the answer is not a uwsgi pong")) }
+}
+
+const PING: [u8; 4] = [100, 0, 0, 0];

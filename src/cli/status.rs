@@ -1,0 +1,119 @@
+//! `rusgi status`: what a running rusgi is doing.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::cli::{
+    FAILED,
+    client::{self, AdminArgs, PATIENCE},
+    complain, say,
+};
+
+/// The options of `rusgi status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the status; returns the exit code.
+pub(super) fn run(args: &Args) -> u8 {
+    let answer = match client::ask(&args.admin.admin_socket, "GET", "/status", Some(PATIENCE)) {
+        Ok(answer) => answer,
+        Err(error) => {
+            complain(&error.to_string());
+            return FAILED;
+        }
+    };
+    if args.json {
+        say(&answer.body);
+        return 0;
+    }
+    match serde_json::from_str(&answer.body) {
+        Ok(status) => {
+            say(&describe(&status));
+            0
+        }
+        Err(_) => {
+            complain(answer.body.trim_end());
+            FAILED
+        }
+    }
+}
+
+/// The status as people read it.
+fn describe(status: &Value) -> String {
+    let none = Vec::new();
+    let workers = status["workers"].as_array().unwrap_or(&none);
+    let ready = workers.iter().filter(|worker| worker["state"] == "ready").count();
+    let mut text = format!(
+        "rusgi {} {}: generation {}, {ready} of {} workers ready, pid {}\n",
+        plain(&status["version"]),
+        plain(&status["state"]),
+        status["generation"],
+        status["wanted"],
+        status["pid"],
+    );
+    if let Some(candidate) = status["candidate"].as_u64() {
+        text += &format!("generation {candidate} is being started\n");
+    }
+    if status["degraded"].is_object() {
+        text += &describe_failure(status);
+    }
+    text += "\nWORKER      PID  GENERATION  STATE     READY FOR\n";
+    workers.iter().for_each(|worker| text += &line(worker));
+    text
+}
+
+fn describe_failure(status: &Value) -> String {
+    let (failed, serving) = (&status["degraded"]["generation"], &status["generation"]);
+    let mut text = format!("degraded: generation {failed} was discarded, still serving generation {serving}\n");
+    for line in plain(&status["degraded"]["reason"]).lines() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {line}");
+    }
+    text
+}
+
+fn line(worker: &Value) -> String {
+    let pid = worker["pid"].as_i64().map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let age = worker["age"].as_f64().map_or_else(|| "-".to_owned(), |age| format!("{age:.0} s"));
+    let (number, generation) = (worker["worker"].to_string(), worker["generation"].to_string());
+    format!("{number:>6} {pid:>8} {generation:>11}  {:<8}  {age}\n", plain(&worker["state"]))
+}
+
+fn plain(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn people_read_a_table_and_why_it_is_degraded() {
+        let status = json!({
+            "version": "1.2.3", "pid": 7, "state": "ready", "generation": 1, "candidate": 3, "wanted": 2,
+            "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"},
+            "workers": [
+                {"worker": 1, "pid": 8, "generation": 1, "state": "ready", "age": 12.3},
+                {"worker": 2, "pid": null, "generation": 1, "state": "due", "age": null},
+            ],
+        });
+        let text = describe(&status);
+        assert!(text.starts_with("rusgi 1.2.3 ready: generation 1, 1 of 2 workers ready, pid 7\n"), "{text}");
+        let words = [
+            "generation 3 is being started",
+            "degraded: generation 2",
+            "    SyntaxError\n",
+            "     1        8           1  ready     12 s\n",
+        ];
+        words.iter().for_each(|words| assert!(text.contains(words), "no {words:?} in {text}"));
+    }
+}

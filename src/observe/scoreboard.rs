@@ -1,0 +1,371 @@
+//! What every desk is doing, in memory that all processes share: written without a lock, readable at any moment by any of them.
+#![expect(unsafe_code, reason = "a mapping that several processes share has no safe form")]
+
+use std::{
+    io, ptr, slice,
+    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence},
+    time::Duration,
+};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// How much of a packet's vars a row keeps, in bytes: with nginx's `uwsgi_params` enough for the method and most paths.
+const KEPT: usize = 256;
+
+/// A deadline that never comes.
+const NEVER: u64 = u64::MAX;
+
+/// The rows of all desks of all workers. It lies in a mapping that a fork shares and that stays until the process ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoreboard {
+    slots: &'static [Slot],
+    /// Rows that belong to one worker.
+    threads: usize,
+}
+
+/// One desk's row, for the desk to write and for its process to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    slot: &'static Slot,
+    /// Milliseconds that a request may take.
+    allowance: u64,
+}
+
+/// A row as it lies in the mapping. Zero bytes are a free one.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Slot {
+    /// The worker; 0 while the row is free.
+    pid: AtomicI32,
+    /// Bytes of `vars` that mean something.
+    kept: AtomicU32,
+    /// Odd while a request is being served; two more with every request.
+    serial: AtomicU64,
+    /// When the request began, in milliseconds of CLOCK_MONOTONIC.
+    began: AtomicU64,
+    /// When it has had its time, on the same clock.
+    deadline: AtomicU64,
+    /// The serial of the request that was interrupted last.
+    interrupted: AtomicU64,
+    /// How the request's vars begin.
+    vars: [AtomicU64; KEPT / 8],
+}
+
+/// A request that a desk is serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Its serial: no other request of the same desk has it.
+    pub serial: u64,
+    /// How long it has been served.
+    pub age: Duration,
+    /// How long it may still take, zero when that is over; `None` where there is no limit.
+    pub left: Option<Duration>,
+}
+
+/// A request that was being served, as its worker left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// REQUEST_METHOD; empty where the peer sent none.
+    pub method: String,
+    /// REQUEST_URI without its query; cut where the row had no more room.
+    pub path: String,
+    /// How long it had been served.
+    pub age: Duration,
+}
+
+impl Scoreboard {
+    /// A scoreboard for `workers` workers at a time, each with `threads` desks.
+    ///
+    /// # Errors
+    /// When the system has no memory left.
+    pub fn new(workers: usize, threads: usize) -> io::Result<Self> {
+        let (workers, threads) = (workers.max(1), threads.max(1));
+        let length = workers.checked_mul(threads).ok_or(io::ErrorKind::OutOfMemory)?;
+        let bytes = length.checked_mul(size_of::<Slot>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
+        // SAFETY: the mapping has room for `length` slots, is aligned to a page, zeroed (which is a valid slot), holds atomics
+        // only and is never unmapped, so it may be shared for as long as the process lives; this function keeps all of that.
+        let slots = unsafe { slice::from_raw_parts(start.cast::<Slot>(), length) };
+        Ok(Self { slots, threads })
+    }
+
+    /// Rows for the desks of worker `pid`, each of whose requests may take `allowance`; `None` when every row is taken.
+    #[must_use]
+    pub fn claim(&self, pid: i32, allowance: Option<Duration>) -> Option<Vec<Row>> {
+        let is_free = |block: &&[Slot]| {
+            let first = block.first().map(|slot| &slot.pid);
+            first.is_some_and(|first| first.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+        };
+        let block = self.slots.chunks_exact(self.threads).find(is_free)?;
+        let allowance = allowance.map_or(NEVER, milliseconds);
+        Some(block.iter().map(|slot| slot.claim(pid, allowance)).collect())
+    }
+
+    /// Frees the rows of worker `pid`, which has ended, and tells what it left unfinished.
+    #[must_use]
+    pub fn release(&self, pid: i32) -> Vec<Unfinished> {
+        let is_theirs = |block: &&[Slot]| block.first().is_some_and(|slot| slot.pid.load(Ordering::Acquire) == pid);
+        let Some(block) = self.slots.chunks_exact(self.threads).find(is_theirs) else {
+            return Vec::new();
+        };
+        let unfinished = block.iter().filter_map(Slot::unfinished).collect();
+        // The first row goes last: it is the one that a new worker claims the block by.
+        block.iter().rev().for_each(|slot| slot.pid.store(0, Ordering::Release));
+        unfinished
+    }
+}
+
+impl Row {
+    /// A request begins, of which these are the vars. Costs a look at a clock and some stores.
+    pub fn begin(&self, vars: &[u8]) {
+        let (slot, now) = (self.slot, now());
+        let serial = slot.serial.load(Ordering::Relaxed);
+        // Nobody may see what follows under the serial of the last request.
+        fence(Ordering::Release);
+        slot.keep(vars);
+        slot.began.store(now, Ordering::Relaxed);
+        slot.deadline.store(now.saturating_add(self.allowance), Ordering::Relaxed);
+        // Also after a request that did not come to its end the serial is a new, odd one.
+        slot.serial.store((serial + 1) | 1, Ordering::Release);
+    }
+
+    /// The request has ended; true when it was interrupted.
+    #[must_use]
+    pub fn end(&self) -> bool {
+        let serial = self.slot.serial.load(Ordering::Relaxed);
+        self.slot.serial.store(serial + 1, Ordering::Release);
+        self.slot.interrupted.load(Ordering::Relaxed) == serial
+    }
+
+    /// The request at hand, if there is one.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        let serial = self.slot.serial.load(Ordering::Acquire);
+        let (began, deadline) = (self.slot.began.load(Ordering::Relaxed), self.slot.deadline.load(Ordering::Relaxed));
+        let now = now();
+        let left = (deadline != NEVER).then(|| Duration::from_millis(deadline.saturating_sub(now)));
+        let turn = Turn { serial, age: Duration::from_millis(now.saturating_sub(began)), left };
+        fence(Ordering::Acquire);
+        (serial % 2 == 1 && self.is_at(serial)).then_some(turn)
+    }
+
+    /// Whether the request with this serial is still being served.
+    #[must_use]
+    pub fn is_at(&self, serial: u64) -> bool {
+        self.slot.serial.load(Ordering::Acquire) == serial
+    }
+
+    /// Gives the request at hand `time` from now on, `None` for as much as it likes; false when there is none.
+    pub fn allow(&self, time: Option<Duration>) -> bool {
+        let deadline = time.map_or(NEVER, |time| now().saturating_add(milliseconds(time)));
+        self.slot.deadline.store(deadline, Ordering::Relaxed);
+        self.slot.serial.load(Ordering::Relaxed) % 2 == 1
+    }
+
+    /// Marks the request with this serial as interrupted.
+    pub fn interrupt(&self, serial: u64) {
+        self.slot.interrupted.store(serial, Ordering::Release);
+    }
+
+    /// Whether the request at hand has been marked and not been told yet; says so once.
+    #[must_use]
+    pub fn take_interrupt(&self) -> bool {
+        let serial = self.slot.serial.load(Ordering::Relaxed);
+        let is_marked = serial % 2 == 1 && self.slot.interrupted.load(Ordering::Acquire) == serial;
+        if is_marked {
+            self.slot.interrupted.store(0, Ordering::Relaxed);
+        }
+        is_marked
+    }
+}
+
+impl Slot {
+    fn claim(&'static self, pid: i32, allowance: u64) -> Row {
+        self.pid.store(pid, Ordering::Release);
+        // Serials go on from the worker before; an even one is idle.
+        let serial = self.serial.load(Ordering::Relaxed);
+        self.serial.store((serial + 1) & !1, Ordering::Release);
+        Row { slot: self, allowance }
+    }
+
+    fn keep(&self, vars: &[u8]) {
+        // A length known beforehand makes a straight line of stores out of the usual case.
+        if let Some(first) = vars.first_chunk::<KEPT>() {
+            return self.store(first);
+        }
+        let mut padded = [0; KEPT];
+        padded.iter_mut().zip(vars).for_each(|(to, from)| *to = *from);
+        self.store(&padded);
+        self.kept.store(vars.len() as u32, Ordering::Relaxed);
+    }
+
+    fn store(&self, bytes: &[u8; KEPT]) {
+        self.kept.store(KEPT as u32, Ordering::Relaxed);
+        for (word, bytes) in self.vars.iter().zip(bytes.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn unfinished(&self) -> Option<Unfinished> {
+        let serial = self.serial.load(Ordering::Acquire);
+        let bytes: Vec<u8> = self.vars.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        let age = Duration::from_millis(now().saturating_sub(self.began.load(Ordering::Relaxed)));
+        let vars = bytes.get(..self.kept.load(Ordering::Relaxed) as usize).unwrap_or(&bytes);
+        let [method, uri] = [b"REQUEST_METHOD", &b"REQUEST_URI"[..]].map(|name| value(vars, name).unwrap_or_default());
+        let path = uri.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let unfinished =
+            Unfinished { method: method.escape_ascii().to_string(), path: path.escape_ascii().to_string(), age };
+        (serial % 2 == 1).then_some(unfinished)
+    }
+}
+
+/// The value of a var in a block that may have been cut anywhere: what is left of it.
+fn value<'v>(mut vars: &'v [u8], name: &[u8]) -> Option<&'v [u8]> {
+    loop {
+        let (key, rest) = string(vars)?;
+        let (value, rest) = string(rest)?;
+        if key == name {
+            return Some(value);
+        }
+        vars = rest;
+    }
+}
+
+/// A string with its length in front, as far as there is one.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    Some(rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len())))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NEVER)
+}
+
+/// CLOCK_MONOTONIC as of the last tick, some milliseconds ago at most: it costs a quarter of the exact one.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills a timespec of ours; it cannot fail for a clock that Linux has had since 2.6.32.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    // Neither is ever negative on this clock.
+    time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Far beyond what any test takes.
+    const LONG: Option<Duration> = Some(Duration::from_secs(3600));
+
+    fn vars(pairs: &[(&str, &str)]) -> Vec<u8> {
+        let string = |text: &str| [&u16::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat();
+        pairs.iter().flat_map(|(key, value)| [string(key), string(value)].concat()).collect()
+    }
+
+    fn row(allowance: Option<Duration>) -> Row {
+        Scoreboard::new(1, 1).unwrap().claim(7, allowance).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_leaves_its_unfinished_requests_and_its_rows() {
+        let board = Scoreboard::new(1, 2).unwrap();
+        let rows = board.claim(7, LONG).unwrap();
+        assert!(board.claim(8, LONG).is_none());
+        rows[1].begin(&vars(&[("QUERY_STRING", "q=1"), ("REQUEST_METHOD", "POST"), ("REQUEST_URI", "/a\n?q=1")]));
+        let unfinished = board.release(7);
+        assert_eq!(unfinished.len(), 1);
+        assert_eq!((unfinished[0].method.as_str(), unfinished[0].path.as_str()), ("POST", "/a\\n"));
+        assert!(board.release(7).is_empty());
+        let rows = board.claim(8, LONG).unwrap();
+        assert!(rows.iter().all(|row| row.turn().is_none()));
+        assert!(board.release(8).is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_has_nothing_to_do_leaves_nothing_unfinished() {
+        let board = Scoreboard::new(1, 1).unwrap();
+        let row = board.claim(7, LONG).unwrap().remove(0);
+        row.begin(&vars(&[("REQUEST_METHOD", "GET")]));
+        assert!(!row.end());
+        assert!(board.release(7).is_empty());
+    }
+
+    #[test]
+    fn a_long_packet_is_kept_as_far_as_it_fits() {
+        let board = Scoreboard::new(1, 1).unwrap();
+        let row = board.claim(7, LONG).unwrap().remove(0);
+        let long = format!("/{}", "x".repeat(1000));
+        row.begin(&vars(&[("REQUEST_METHOD", "GET"), ("REQUEST_URI", &long)]));
+        let path = board.release(7).remove(0).path;
+        assert!(path.len() > 200 && long.starts_with(&path), "{path}");
+    }
+
+    #[test]
+    fn a_block_cut_anywhere_is_read_as_far_as_it_goes() {
+        let whole = vars(&[("A", "1"), ("REQUEST_METHOD", "GET")]);
+        for end in 0..whole.len() {
+            let found = value(&whole[..end], b"REQUEST_METHOD").unwrap_or_default();
+            assert!(b"GET".starts_with(found));
+        }
+        assert_eq!(value(&whole, b"REQUEST_METHOD"), Some(&b"GET"[..]));
+    }
+
+    #[test]
+    fn every_request_has_a_serial_of_its_own() {
+        let row = row(LONG);
+        assert_eq!(row.turn(), None);
+        row.begin(b"");
+        let first = row.turn().unwrap().serial;
+        assert!(row.is_at(first));
+        assert!(!row.end());
+        assert!(!row.is_at(first) && row.turn().is_none());
+        row.begin(b"");
+        let second = row.turn().unwrap().serial;
+        // A request that a panic ended has no end.
+        row.begin(b"");
+        let third = row.turn().unwrap().serial;
+        assert!(first < second && second < third);
+    }
+
+    #[test]
+    fn an_interrupt_meets_the_request_it_is_meant_for_only() {
+        let row = row(LONG);
+        row.begin(b"");
+        let serial = row.turn().unwrap().serial;
+        row.interrupt(serial);
+        assert!(row.end());
+        row.begin(b"");
+        assert!(!row.take_interrupt());
+        row.interrupt(serial);
+        assert!(!row.take_interrupt() && !row.end());
+        row.begin(b"");
+        row.interrupt(row.turn().unwrap().serial);
+        assert!(row.take_interrupt());
+        assert!(!row.take_interrupt());
+    }
+
+    #[test]
+    fn time_can_be_given_and_taken() {
+        let row = row(LONG);
+        assert!(!row.allow(LONG));
+        row.begin(b"");
+        let left = |row: &Row| row.turn().unwrap().left;
+        assert!(left(&row) > Some(Duration::from_secs(3000)) && left(&row) <= LONG);
+        assert!(row.allow(Some(Duration::ZERO)));
+        assert_eq!(left(&row), Some(Duration::ZERO));
+        assert!(row.allow(None));
+        assert_eq!(left(&row), None);
+        let _ = row.end();
+        row.begin(b"");
+        assert!(left(&row) > Some(Duration::from_secs(3000)));
+    }
+
+    #[test]
+    fn without_an_allowance_there_is_no_limit() {
+        let row = row(None);
+        row.begin(b"");
+        assert_eq!(row.turn().unwrap().left, None);
+    }
+}

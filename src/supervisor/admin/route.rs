@@ -1,0 +1,80 @@
+//! What can be asked of the admin socket, and what is answered.
+
+use std::time::Instant;
+
+use crate::supervisor::{
+    admin::{
+        Order,
+        http::{Reply, Request},
+    },
+    fleet::Fleet,
+};
+
+/// An answer, or when there will be one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// At once.
+    Now(Reply),
+    /// When this generation serves, or is discarded.
+    AfterReload(u32),
+}
+
+/// The answer to `request`, and what is to be done because of it.
+pub(super) fn answer(request: &Request, fleet: &Fleet, now: Instant) -> (Answer, Option<Order>) {
+    let Some((method, route)) = ROUTES.iter().find(|(_, route)| *route == request.path) else {
+        return said(404, "there are /livez, /readyz, /status, and to POST to /reload, /stop, /scale?workers=N");
+    };
+    let is_allowed = request.method == *method || (request.method == "HEAD" && *method == "GET");
+    if !is_allowed {
+        return said(405, &format!("{route} takes {method}"));
+    }
+    match *route {
+        "/livez" => said(200, "alive"),
+        "/readyz" if fleet.is_ready() => said(200, "ready"),
+        "/readyz" => said(503, "not ready"),
+        "/status" => (status(fleet, now), None),
+        "/reload" => reload(request, fleet),
+        "/stop" => (Answer::Now(Reply::text(202, "stopping".to_owned())), Some(Order::Stop)),
+        _ => scale(request),
+    }
+}
+
+fn status(fleet: &Fleet, now: Instant) -> Answer {
+    Answer::Now(match serde_json::to_string(&fleet.status(now)) {
+        Ok(status) => Reply::json(200, status),
+        Err(error) => Reply::text(500, error.to_string()),
+    })
+}
+
+fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
+    let generation = fleet.next_generation();
+    let answer = match request.parameter("wait") {
+        Some(_) => Answer::AfterReload(generation),
+        None => Answer::Now(Reply::json(202, format!("{{\"generation\":{generation}}}"))),
+    };
+    (answer, Some(Order::Reload))
+}
+
+fn scale(request: &Request) -> (Answer, Option<Order>) {
+    let workers = request.parameter("workers").and_then(|text| text.parse().ok());
+    match workers.filter(|workers| (1..=MOST_WORKERS).contains(workers)) {
+        Some(workers) => {
+            (Answer::Now(Reply::json(202, format!("{{\"workers\":{workers}}}"))), Some(Order::Scale(workers)))
+        }
+        None => said(400, &format!("say how many: /scale?workers=N, with N from 1 to {MOST_WORKERS}")),
+    }
+}
+
+fn said(status: u16, text: &str) -> (Answer, Option<Order>) {
+    (Answer::Now(Reply::text(status, text.to_owned())), None)
+}
+
+const ROUTES: [(&str, &str); 6] = [
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/status"),
+    ("POST", "/reload"),
+    ("POST", "/stop"),
+    ("POST", "/scale"),
+];
+const MOST_WORKERS: usize = 1024;

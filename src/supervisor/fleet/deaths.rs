@@ -1,0 +1,125 @@
+//! What the end of a process, or of an attempt to load, means.
+
+use std::{io, time::Instant};
+
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    channel::LOAD_FAILED,
+    supervisor::{
+        ending::Ending,
+        exit::Exit,
+        fleet::{
+            Fleet, MOST_FAILURES, Phase,
+            plan::{advice, after, counted},
+            roster::Role,
+        },
+        generation, life,
+    },
+};
+
+impl Fleet {
+    pub(super) fn ended(&mut self, pid: i32, ending: Ending, now: Instant) {
+        let Some((slot, place)) = self.roster.slot_of(pid).and_then(|slot| Some((slot, self.roster.get_mut(slot)?)))
+        else {
+            // A process that is none of our workers was left to us by one, as it is to process 1.
+            return debug!("pid {pid} ended: {ending}");
+        };
+        let Some(death) = place.life.ended(now) else {
+            return;
+        };
+        let (role, generation) = (place.role, place.generation);
+        if role == Role::Worn {
+            place.role = Role::Wanted;
+        }
+        if self.phase != Phase::Running {
+            return debug!("worker {slot} (pid {pid}) ended: {ending}");
+        }
+        match role {
+            Role::Leaving if !death.was_draining => debug!("worker {slot} (pid {pid}) ended: {ending}"),
+            Role::Leaving if matches!(ending, Ending::Code(0) | Ending::Unknown) => {
+                info!("worker {slot} (pid {pid}) stopped");
+            }
+            Role::Leaving => warn!("worker {slot} (pid {pid}) died before it had finished its requests: {ending}"),
+            Role::Wanted | Role::Worn => self.worker_died((slot, generation), &death, ending, now),
+        }
+    }
+
+    fn worker_died(&mut self, (slot, generation): (u32, u32), death: &life::Death, ending: Ending, now: Instant) {
+        let pid = death.pid;
+        if self.succession.candidate() == Some(generation) {
+            return self.discard(format!("worker {slot} (pid {pid}) died: {ending}"), now);
+        }
+        if let Some(exit) = self.verdict(ending, death.in_a_row) {
+            error!("worker {slot} (pid {pid}) died before it was ready: {ending}; {}", advice(exit, death.in_a_row));
+            return self.give_up(exit, now);
+        }
+        error!("worker {slot} (pid {pid}) died: {ending}; replacing it{}", after(death.pause));
+    }
+
+    pub(super) fn forkserver_refused(&mut self, generation: u32, error: &io::Error, now: Instant) {
+        let death = self.generations.get_mut(&generation).and_then(|one| one.ended(now));
+        let problem = format!("forkserver g{generation} cannot be started ({error})");
+        if self.succession.candidate() == Some(generation) {
+            return self.discard(problem, now);
+        }
+        if !self.history.was_ready {
+            error!("{problem}; raise the limit on processes or free some memory");
+            return self.give_up(Exit::Refused, now);
+        }
+        let pause = death.map(|death| death.pause).unwrap_or_default();
+        error!("{problem}; trying again{}", after(pause));
+    }
+
+    pub(super) fn forkserver_ended(&mut self, generation: u32, ending: Ending, now: Instant) {
+        for (_, place) in self.roster.iter_mut().filter(|(_, place)| place.generation == generation) {
+            place.life.request_lost(now);
+        }
+        let death = self.generations.get_mut(&generation).and_then(|one| one.ended(now));
+        let Some(death) = death.filter(|_| self.phase == Phase::Running) else {
+            return;
+        };
+        let pid = death.pid.unwrap_or_default();
+        if self.succession.candidate() == Some(generation) {
+            return self.discard(format!("forkserver g{generation} (pid {pid}) died: {ending}"), now);
+        }
+        if self.succession.serving() == generation {
+            self.forkserver_died(generation, &death, ending, now);
+        }
+    }
+
+    fn forkserver_died(&mut self, number: u32, death: &generation::Death, ending: Ending, now: Instant) {
+        let pid = death.pid.unwrap_or_default();
+        if let Some(exit) = self.verdict(ending, death.in_a_row) {
+            error!("forkserver g{number} (pid {pid}) died: {ending}; {}", advice(exit, death.in_a_row));
+            return self.give_up(exit, now);
+        }
+        error!(
+            "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
+            after(death.pause),
+            counted(self.roster.living(), "worker")
+        );
+    }
+
+    /// Whether a death on the first start is the last one, and what it means then.
+    fn verdict(&self, ending: Ending, in_a_row: u32) -> Option<Exit> {
+        match ending {
+            _ if self.history.was_ready => None,
+            Ending::Code(code) if code == i32::from(LOAD_FAILED) => Some(Exit::NotLoaded),
+            _ => (in_a_row >= MOST_FAILURES).then_some(Exit::CrashLoop),
+        }
+    }
+
+    pub(super) fn load_failed(&mut self, generation: u32, report: String, now: Instant) {
+        if self.succession.candidate() == Some(generation) && self.phase == Phase::Running {
+            return self.discard(report, now);
+        }
+        if self.succession.serving() != generation || self.phase != Phase::Running {
+            return debug!("{report}");
+        }
+        error!("{report}");
+        if !self.history.was_ready {
+            self.give_up(Exit::NotLoaded, now);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the fleet looks like at one moment, for operators and their tools.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::supervisor::fleet::{Fleet, Phase};
+
+/// A picture of the fleet; its JSON form is what the admin socket's `/status` answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Status {
+    /// rusgi's version.
+    pub(crate) version: &'static str,
+    /// The supervisor's process.
+    pub(crate) pid: u32,
+    /// `starting`, `ready`, `reloading` or `stopping`.
+    pub(crate) state: &'static str,
+    /// The generation that serves.
+    pub(crate) generation: u32,
+    /// The generation that is being proved, during a reload.
+    pub(crate) candidate: Option<u32>,
+    /// Why the latest generation does not serve.
+    pub(crate) degraded: Option<Degraded>,
+    /// How many workers are wanted.
+    pub(crate) wanted: usize,
+    /// The workers there are, lowest number first.
+    pub(crate) workers: Vec<WorkerStatus>,
+}
+
+/// A reload that failed, with the older generation still serving.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Degraded {
+    /// The generation that was discarded.
+    pub(crate) generation: u32,
+    /// The traceback, or how it ended.
+    pub(crate) reason: String,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct WorkerStatus {
+    /// Its number, as in the log.
+    pub(crate) worker: u32,
+    /// Its process, while there is one.
+    pub(crate) pid: Option<i32>,
+    /// The generation it belongs to.
+    pub(crate) generation: u32,
+    /// `due`, `starting`, `ready` or `draining`.
+    pub(crate) state: &'static str,
+    /// How long it has been ready, in seconds; nothing in any other state.
+    pub(crate) age: Option<f64>,
+}
+
+impl Fleet {
+    /// What it looks like now.
+    pub(in crate::supervisor) fn status(&self, now: Instant) -> Status {
+        let degraded = self.succession.failure();
+        let workers = self.roster.iter().map(|(slot, place)| WorkerStatus {
+            worker: slot,
+            pid: place.life.pid(),
+            generation: place.generation,
+            state: place.life.state(),
+            age: place.life.ready_since().map(|since| now.saturating_duration_since(since).as_secs_f64()),
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            state: self.state(),
+            generation: self.succession.serving(),
+            candidate: self.succession.candidate(),
+            degraded: degraded
+                .map(|failure| Degraded { generation: failure.generation, reason: failure.report.clone() }),
+            wanted: self.plan.workers,
+            workers: workers.collect(),
+        }
+    }
+
+    /// Whether requests are served: all workers have been ready once, and at least one is now.
+    pub(in crate::supervisor) fn is_ready(&self) -> bool {
+        let is_serving = self.roster.iter().any(|(_, place)| place.life.is_ready());
+        self.phase == Phase::Running && self.history.was_announced && is_serving
+    }
+
+    fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Running if !self.history.was_announced => "starting",
+            Phase::Running if self.succession.is_settled() => "ready",
+            Phase::Running => "reloading",
+            Phase::Stopping { .. } | Phase::Over(_) => "stopping",
+        }
+    }
+
+    /// How many workers serve and how they are to be asked what they weigh: their processes by slot.
+    pub(in crate::supervisor) fn serving(&self) -> Vec<(u32, i32)> {
+        let serving = self.roster.of(self.succession.serving()).filter(|(_, place)| place.is_serving());
+        serving.filter_map(|(slot, place)| Some((slot, place.life.pid()?))).collect()
+    }
+}
