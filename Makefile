@@ -1,6 +1,6 @@
 # Every target installs through apt what it misses (as root or with sudo) and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench build clean
+.PHONY: help demo test lint fuzz bench conformance build clean
 
 # make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
 PORT =
@@ -9,7 +9,7 @@ BENCH =
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a Flask application behind nginx and rusgi, until Ctrl-C (PORT=8080 to choose one)
 	@.ci/install.sh rust python nginx
@@ -31,6 +31,10 @@ fuzz: ## each fuzz target for SECONDS (60)
 bench: ## rusgi beside uWSGI behind one nginx; writes bench.json
 	@.ci/install.sh rust python nginx bench
 	@.ci/bench.sh $(BENCH)
+
+conformance: ## WSGI clause by clause beside uWSGI and gunicorn; writes docs/conformance.md
+	@.ci/install.sh rust python nginx
+	@.ci/conformance.sh
 
 build: ## the embedding binary: target/release/rusgi
 	@.ci/install.sh rust python

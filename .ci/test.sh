@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs unit sans_io wheel end_to_end_embedded end_to_end_wheel smoke fuzz)
+STAGES=(format lint docs unit sans_io wheel end_to_end_embedded end_to_end_wheel differential smoke fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -45,6 +45,11 @@ wheel() {
 
 end_to_end_wheel() {
     RUSGI_DOOR=wheel RUSGI_BIN=$VENV/bin/rusgi cargo test --locked --test it
+}
+
+# beside a real uWSGI, which is compiled for that
+differential() {
+    .ci/conformance.sh differential
 }
 
 # the other interpreters: does it build for them, start, serve and stop

@@ -30,7 +30,9 @@ fn version_says_name_and_version() {
 fn help_names_every_subcommand_and_option() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    assert!(out.contains("serve"), "{out}");
+    for subcommand in ["serve", "status", "reload", "scale", "stop", "ping"] {
+        assert!(out.contains(subcommand), "no {subcommand} in {out}");
+    }
     let (code, out, _) = run(&["serve", "--help"]);
     assert_eq!(code, Some(0));
     for option in [
@@ -47,6 +49,13 @@ fn help_names_every_subcommand_and_option() {
         "--log-format",
         "--preload",
         "--stop-timeout",
+        "--start-timeout",
+        "--warmup",
+        "--reload-on-touch",
+        "--max-requests",
+        "--max-lifetime",
+        "--max-rss",
+        "--admin-socket",
         "--body-buffer",
         "--body-timeout",
         "--head-timeout",

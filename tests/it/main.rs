@@ -7,21 +7,42 @@
 mod support;
 
 mod command_line;
+mod conformance;
 mod layers;
 mod load_failures;
 mod sockets;
 mod startup;
 
 mod bad_input;
+mod environ;
+mod file_wrapper;
+mod iteration;
+mod mounts;
 mod request_body;
 mod request_path;
 mod responses;
 mod slow_peers;
+mod start_response;
+mod wsgi_errors;
+mod wsgi_input;
 
 mod broken_responses;
+mod failures;
+mod hostile;
+mod privileges;
+mod process_one;
+mod admin;
+mod chaos;
+mod recycling;
+mod reload;
 mod shutdown;
+mod systemd;
+mod timeouts;
 mod workers;
 
 mod behind_nginx;
+mod checkers;
+mod differential;
 mod django;
 mod flask;
+mod real_apps;

@@ -155,7 +155,7 @@ fn a_request_that_comes_while_stopping_is_answered_whole_or_not_at_all() {
 fn a_hangup_does_not_stop_the_daemon() {
     let daemon = Serve::app("respond").start();
     daemon.signal(Signal::SIGHUP);
-    daemon.log.await_line(&["SIGHUP"]);
+    daemon.log.await_line(&["reloaded:"]);
     daemon.get("/one");
     daemon.stop();
 }

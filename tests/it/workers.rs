@@ -72,9 +72,12 @@ fn workers_killed_under_load_cost_no_more_than_the_requests_in_them() {
     let failures = AtomicUsize::new(0);
     let load = || {
         while !is_over.load(Ordering::Relaxed) {
-            let reply = daemon.ask(&Packet::get("/"));
+            let mut peer = daemon.connect();
+            // A worker may die between its accept and the packet.
+            let is_sent = peer.try_send(&Packet::get("/").bytes()).is_ok();
+            let reply = peer.reply();
             if reply.text() != "Hello, world!\n" {
-                assert!(reply.is_empty() && reply.end() == End::Reset, "{reply:?}");
+                assert!(reply.is_empty() && (reply.end() == End::Reset || !is_sent), "{reply:?}");
                 failures.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -90,7 +93,8 @@ fn workers_killed_under_load_cost_no_more_than_the_requests_in_them() {
         assert!(all_replaced, "a killed worker was not replaced");
     });
     let failures = failures.into_inner();
-    assert!(failures <= 10, "ten workers of one thread died, {failures} requests failed");
+    // Besides the request at its desk a worker may hold one whose packet was still on its way.
+    assert!(failures <= 20, "ten workers of one thread died, {failures} requests failed");
 }
 
 /// Kills a worker; tells whether there are two again in time.

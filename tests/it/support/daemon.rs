@@ -44,6 +44,7 @@ pub(crate) struct Serve {
     command: Command,
     workers: Option<usize>,
     address: String,
+    is_activated: bool,
     scratch: Scratch,
 }
 
@@ -58,8 +59,8 @@ impl Serve {
         let scratch = Scratch::new();
         let mut command = Command::new(executable());
         command.args(["serve", target]).current_dir(scratch.path());
-        Self { command, workers: None, address: format!("unix:{}", scratch.join("app.sock").display()), scratch }
-            .clean()
+        let address = format!("unix:{}", scratch.join("app.sock").display());
+        Self { command, workers: None, address, is_activated: false, scratch }.clean()
     }
 
     /// Serves `target` with the executable that `program script` starts.
@@ -128,6 +129,11 @@ impl Serve {
         Self { address: String::from(address), ..self }
     }
 
+    /// Serves on `address` without naming it: somebody passes the socket.
+    pub(crate) fn activated_on(self, address: &str) -> Self {
+        Self { is_activated: true, ..self.on(address) }
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub(crate) fn start(self) -> Daemon {
         let daemon = self.spawn();
@@ -140,11 +146,10 @@ impl Serve {
         if let Some(count) = self.workers {
             self.command.args(["--workers", &count.to_string()]);
         }
-        self.command
-            .args(["--socket", &self.address])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        if !self.is_activated {
+            self.command.args(["--socket", &self.address]);
+        }
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that a test can do what a terminal does on Ctrl-C.
         self.command.process_group(0);
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
@@ -165,7 +170,7 @@ impl Serve {
                 self.command.env_remove(name);
             }
         }
-        self.command.env("PYTHONDONTWRITEBYTECODE", "1");
+        self.command.env("PYTHONDONTWRITEBYTECODE", "1").env("RUSGI_ALLOW_ROOT", "1");
         self
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod browser;
 pub(crate) mod daemon;
 pub(crate) mod gate;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod nginx;
 pub(crate) mod packet;
@@ -13,6 +14,7 @@ pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod reply;
 pub(crate) mod scratch;
+pub(crate) mod systemd;
 
 /// How long anything that must happen may take before the test gives up.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -31,10 +31,27 @@ pub(crate) fn has_ended(pid: i32, within: Duration) -> bool {
     poll(&mut fds, Some(&timeout)).unwrap() > 0
 }
 
-/// The direct children of `pid`, oldest first.
+/// The children of `pid` that are alive.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
-    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    // `/proc/PID/task/PID/children` leaves out some while others come and go.
+    let listed = fs::read_dir("/proc").unwrap().flatten();
+    let pids = listed.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+    pids.filter(|child| has_parent(*child, pid)).collect()
+}
+
+/// Whether `pid` is alive and a child of `parent`.
+fn has_parent(pid: i32, parent: i32) -> bool {
+    let fields = stat(pid);
+    let is_zombie = fields.first().is_some_and(|state| state == "Z");
+    !is_zombie && fields.get(1) == Some(&parent.to_string())
+}
+
+/// The fields of `/proc/PID/stat` from the state on; none when there is no such process.
+fn stat(pid: i32) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The program's name in front of them stands in parentheses and may hold anything.
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().map(String::from).collect()
 }
 
 /// How many threads `pid` has.
@@ -49,11 +66,8 @@ pub(crate) fn descriptors(pid: i32) -> usize {
 
 /// The CPU time that `pid` has used so far, in clock ticks (a hundredth of a second everywhere).
 pub(crate) fn ticks(pid: i32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The second field is the program's name in parentheses, which may hold spaces.
-    let (_, behind_name) = stat.rsplit_once(')').unwrap();
-    let fields: Vec<_> = behind_name.split_whitespace().collect();
-    [fields[11], fields[12]].iter().map(|time| time.parse::<u64>().unwrap()).sum()
+    let fields = stat(pid);
+    fields[11..13].iter().map(|time| time.parse::<u64>().unwrap()).sum()
 }
 
 /// Whether `holds` comes true in time; for what the operating system tells nobody about.
