@@ -132,4 +132,6 @@ def described_settings(options):
 
 if __name__ == "__main__":
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
+    # whoever measures as root means it
+    os.environ["RUSGI_ALLOW_ROOT"] = "1"
     main()

@@ -25,6 +25,8 @@ def main(rusgi, port=None):
     # these are only ever taken by sigtimedwait and sigwait, so none can fall between two steps
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING | {signal.SIGCHLD})
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
+    # whoever runs a demo as root means it
+    os.environ["RUSGI_ALLOW_ROOT"] = "1"
     with tempfile.TemporaryDirectory(prefix="rusgi-demo-") as directory, contextlib.ExitStack() as stack:
         url = f"http://127.0.0.1:{free_port(port)}/"
         children = [stack.enter_context(running(command)) for command in commands(rusgi, pathlib.Path(directory), url)]

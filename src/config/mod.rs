@@ -93,6 +93,16 @@ pub struct Workers {
     pub timeout_grace: Duration,
 }
 
+impl Workers {
+    /// How long a worker may go on with what it has once another serves in its place: no shorter than a request's own time,
+    /// because nobody waits for it.
+    #[must_use]
+    pub fn leave_timeout(&self) -> Duration {
+        let longest = self.request_timeout.map_or(Duration::ZERO, |timeout| timeout + self.timeout_grace);
+        self.stop_timeout.max(longest)
+    }
+}
+
 /// What one connection may take, in memory and in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

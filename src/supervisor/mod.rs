@@ -146,6 +146,7 @@ fn plan(config: &Config) -> Plan {
         threads: config.workers.threads,
         start_timeout: config.supervision.start_timeout,
         stop_timeout: config.workers.stop_timeout,
+        leave_timeout: config.workers.leave_timeout(),
         recycling: config.supervision.recycling,
         application: config.app.target.to_string(),
     }

@@ -140,6 +140,18 @@ fn sockets_are_bound_by_root_and_belong_to_the_user() {
 }
 
 #[test]
+fn the_admin_socket_is_the_users_alone() {
+    if !is_root("the_admin_socket_is_the_users_alone") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.join("admin.sock");
+    let _daemon = Serve::app("hello").option("--user", "nobody").option("--admin-socket", &path).start();
+    let file = fs::metadata(&path).unwrap();
+    assert_eq!((file.uid(), file.permissions().mode() & 0o777), (nobody().uid.as_raw(), 0o600));
+}
+
+#[test]
 fn a_user_or_group_that_is_not_there_is_a_mistake() {
     Serve::app("hello").option("--user", "no-such-user").fail().expect(78).expect_log("--user: there is no user");
     Serve::app("hello").option("--group", "0").fail().expect(78).expect_log("--group: goes with a user");

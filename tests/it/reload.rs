@@ -98,7 +98,8 @@ fn requests_that_were_begun_are_finished_by_the_old_code() {
 #[test]
 fn requests_that_take_longer_than_a_stop_allows_are_cut_visibly() {
     let gate = Gate::new();
-    let daemon = serve().option("--stop-timeout", "200ms").gate(&gate).start();
+    let times = [("--stop-timeout", "200ms"), ("--request-timeout", "0")];
+    let daemon = times.into_iter().fold(serve(), |serve, (name, value)| serve.option(name, value)).gate(&gate).start();
     let mut peer = daemon.connect();
     peer.send(Packet::get("/gated").bytes());
     let _arrival = gate.await_note("one");

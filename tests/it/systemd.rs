@@ -84,6 +84,38 @@ fn stopping_is_told_before_requests_in_flight_have_finished() {
 }
 
 #[test]
+fn a_reload_is_told_from_its_beginning_to_its_end() {
+    let systemd = Systemd::new();
+    let daemon = systemd.manage(Serve::app("hello")).start();
+    systemd.await_line("READY=1");
+    let before = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    daemon.signal(Signal::SIGHUP);
+    let told = systemd.await_line("RELOADING=1");
+    let began = told.state.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+    // systemd takes a reload for its own when it is younger than the signal.
+    assert!(began.parse::<i64>().unwrap() >= before.tv_sec * 1_000_000 + before.tv_nsec / 1000, "{told:?}");
+    systemd.await_line("READY=1");
+    daemon.log.await_line(&["reloaded: generation 2 serves"]);
+    daemon.get("/");
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_that_fails_ends_for_systemd_too_and_the_status_says_so() {
+    let systemd = Systemd::new();
+    let serve = Serve::bare("deployed").workers(1);
+    serve.scratch().write("deployed.py", "def application(environ, start_response):\n    return []\n");
+    let daemon = systemd.manage(serve).start();
+    systemd.await_line("READY=1");
+    daemon.scratch().write("deployed.py", "import no_such_module\n");
+    daemon.signal(Signal::SIGHUP);
+    systemd.await_line("RELOADING=1");
+    let told = systemd.await_line("READY=1");
+    assert!(told.has("STATUS=degraded: still serving generation 1"), "{told:?}");
+    daemon.stop();
+}
+
+#[test]
 fn the_watchdog_is_fed_in_half_its_time_while_no_request_moves() {
     let (systemd, gate) = (Systemd::new(), Gate::new());
     let watched = systemd.manage(Serve::app("respond").gate(&gate)).env("WATCHDOG_USEC", "1000000");

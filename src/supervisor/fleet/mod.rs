@@ -204,7 +204,7 @@ impl Fleet {
 
     /// A worker that drains of its own accord may take as long as one that was asked to; its replacement need not wait for it.
     fn stopping(&mut self, slot: u32, now: Instant) {
-        let kill_at = now + self.plan.stop_timeout;
+        let kill_at = now + self.plan.leave_timeout;
         let is_running = self.phase == Phase::Running;
         let Some(place) = self.roster.get_mut(slot) else {
             return;

@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) start_timeout: Duration,
     /// How long requests in flight may take once a stop was asked for.
     pub(crate) stop_timeout: Duration,
+    /// How long a worker whose place another takes may go on with what it has.
+    pub(crate) leave_timeout: Duration,
     /// When a worker is worn.
     pub(crate) recycling: Recycling,
     /// The application, as it was named.

@@ -94,7 +94,7 @@ impl Fleet {
 
     /// Gives a place up: its worker drains, or is killed if it serves nobody yet.
     pub(super) fn dismiss(&mut self, slot: u32, now: Instant) {
-        let kill_at = now + self.plan.stop_timeout;
+        let kill_at = now + self.plan.leave_timeout;
         let Some(place) = self.roster.get_mut(slot) else {
             return;
         };

@@ -24,6 +24,7 @@ impl Play {
             threads: 1,
             start_timeout: Duration::from_secs(60),
             stop_timeout,
+            leave_timeout: stop_timeout,
             recycling: Recycling::default(),
             application: "app:application".to_owned(),
         };
