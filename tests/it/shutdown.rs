@@ -1,6 +1,9 @@
 //! A stop finishes what is in flight, in bounded time, and leaves nothing behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use nix::{
     sys::signal::{Signal, killpg},
@@ -12,6 +15,7 @@ use crate::support::{
     gate::{Arrival, Gate},
     packet::Packet,
     peer::Peer,
+    reply::Reply,
 };
 
 /// A request that the application holds at the gate.
@@ -142,13 +146,16 @@ fn a_request_that_comes_while_stopping_is_answered_whole_or_not_at_all() {
     let daemon = Serve::app("respond").threads(2).gate(&gate).start();
     let (peer, arrival) = hold(&daemon, &gate);
     daemon.signal(Signal::SIGTERM).await_stopping();
-    let mut late = daemon.connect();
-    late.send(Packet::get("/one").bytes());
+    // The socket's file goes early, so that whoever comes late is refused rather than reset.
+    let mut late = Peer::try_unix(&daemon.socket());
+    if let Ok(late) = &mut late {
+        late.send(Packet::get("/one").bytes());
+    }
     arrival.open();
     peer.reply().expect(200);
     daemon.wait().expect(0);
-    let reply = late.reply();
-    assert!(reply.is_empty() || reply.text() == "one chunk", "{reply:?}");
+    let is_well = |reply: Reply| reply.is_empty() || reply.text() == "one chunk";
+    assert!(late.map_or_else(|refused| refused.kind() == ErrorKind::NotFound, |late| is_well(late.reply())));
 }
 
 #[test]

@@ -26,10 +26,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn unix(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::try_unix(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Connects if anybody is there.
+    pub(crate) fn try_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self { stream: Stream::Unix(stream), received: Vec::new() }
+        Ok(Self { stream: Stream::Unix(stream), received: Vec::new() })
     }
 
     pub(crate) fn tcp(address: &str) -> Self {
