@@ -118,7 +118,7 @@ impl Interrupter {
         Ok(Self { stacks })
     }
 
-    /// Logs where the request is and raises [`RequestTimeout`] there. Returns within a moment, though the GIL is never free.
+    /// Logs where the request is and raises `rusgi.RequestTimeout` there. Returns within a moment, though the GIL is never free.
     pub fn interrupt(&self, overdue: Overdue) {
         let name = Name::of(overdue.exchange.as_ref());
         if !overdue.row.is_at(overdue.turn.serial) {
