@@ -178,15 +178,15 @@ impl Desk {
 
     /// Ends the exchange as its outcome demands.
     fn finish(&self, outcome: Outcome) {
-        let is_head = self.connection.inflow().request().is_some_and(|request| request.framing.is_head);
+        let is_head = || self.connection.inflow().request().is_some_and(|request| request.framing.is_head);
         let Some((socket, rest)) = self.connection.release() else {
             return;
         };
         match outcome {
             Outcome::Complete if rest.is_empty() && self.connection.inflow().drain(socket.as_fd()) => drop(socket),
             Outcome::Complete => self.entry.leave(socket, rest),
-            Outcome::Failed => self.entry.leave(socket, vec![Refusal::Application.page(is_head).into()]),
-            Outcome::TimedOut => self.entry.leave(socket, vec![Refusal::RequestTimeout.page(is_head).into()]),
+            Outcome::Failed => self.entry.leave(socket, vec![Refusal::Application.page(is_head()).into()]),
+            Outcome::TimedOut => self.entry.leave(socket, vec![Refusal::RequestTimeout.page(is_head()).into()]),
             Outcome::Broken => reset(socket),
             Outcome::PeerGone => {
                 tracing::debug!(peer = %peer::name(&socket), "client closed the connection before its response was complete")
