@@ -9,14 +9,17 @@ use std::{
 
 use thiserror::Error;
 
-use crate::cli::{FAILED, complain, say};
+use crate::{
+    cli::{FAILED, MISCONFIGURED, complain, say},
+    config::admin::default_socket,
+};
 
 /// Where to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct AdminArgs {
-    /// The socket that `rusgi serve` was given as --admin-socket
+    /// The socket that `rusgi serve` was given as --admin-socket [default: admin.sock in RUNTIME_DIRECTORY]
     #[arg(long, env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
-    pub(super) admin_socket: PathBuf,
+    admin_socket: Option<PathBuf>,
 }
 
 /// What was answered.
@@ -31,6 +34,9 @@ pub(super) struct Answer {
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub(super) enum ClientError {
+    /// Nobody has said where.
+    #[error("no admin socket is known: name the one that rusgi was started with, by --admin-socket PATH")]
+    Nowhere,
     /// Nobody is there.
     #[error("{path}: {source}: is rusgi running with this --admin-socket, as your user?")]
     Unreachable {
@@ -47,25 +53,34 @@ pub(super) enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Says what is wrong; returns the exit code.
+    pub(super) fn report(&self) -> u8 {
+        complain(&self.to_string());
+        if matches!(self, Self::Nowhere) { MISCONFIGURED } else { FAILED }
+    }
+}
+
 /// Sends a request without a body, and reads the answer; `patience` is `None` for one that may take any time.
 ///
 /// # Errors
 /// When nobody answers.
 pub(super) fn ask(
-    socket: &Path,
+    admin: &AdminArgs,
     method: &str,
     target: &str,
     patience: Option<Duration>,
 ) -> Result<Answer, ClientError> {
+    let socket = admin.admin_socket.clone().or_else(default_socket).ok_or(ClientError::Nowhere)?;
     let path = socket.display().to_string();
-    let text = exchange(socket, method, target, patience)
+    let text = exchange(&socket, method, target, patience)
         .map_err(|source| ClientError::Unreachable { path: path.clone(), source })?;
     parse(&text).ok_or(ClientError::Unreadable { path })
 }
 
 /// Posts an order to `target` and says what was answered; returns the exit code.
 pub(super) fn order(admin: &AdminArgs, target: &str) -> u8 {
-    match ask(&admin.admin_socket, "POST", target, Some(PATIENCE)) {
+    match ask(admin, "POST", target, Some(PATIENCE)) {
         Ok(answer) if answer.status < 300 => {
             say(&answer.body);
             0
@@ -74,10 +89,7 @@ pub(super) fn order(admin: &AdminArgs, target: &str) -> u8 {
             complain(answer.body.trim_end());
             FAILED
         }
-        Err(error) => {
-            complain(&error.to_string());
-            FAILED
-        }
+        Err(error) => error.report(),
     }
 }
 

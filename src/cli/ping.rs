@@ -4,14 +4,13 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
-    path::PathBuf,
     time::Duration,
 };
 
 use crate::{
     cli::{
         FAILED, MISCONFIGURED,
-        client::{self, PATIENCE},
+        client::{self, AdminArgs, PATIENCE},
         complain, say,
     },
     config::{Address, quantity::parse_duration},
@@ -24,9 +23,8 @@ pub(super) struct Args {
     ///
     /// A worker answers there, so this tells more than the admin socket does; it waits while all workers are busy.
     address: Option<String>,
-    /// The socket that `rusgi serve` was given as --admin-socket
-    #[arg(long, env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
-    admin_socket: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// How long to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "5s")]
     timeout: String,
@@ -40,19 +38,15 @@ pub(super) fn run(args: &Args) -> u8 {
         (Err(error), _) => return wrong(&error.to_string()),
         (_, Err(error)) => return wrong(&format!("--timeout: {error}")),
     };
-    match (address, &args.admin_socket) {
-        (Some(address), _) => report(&address.to_string(), ping(&address, timeout)),
-        (None, Some(socket)) => match client::ask(socket, "GET", "/livez", Some(timeout.min(PATIENCE))) {
+    match address {
+        Some(address) => report(&address.to_string(), ping(&address, timeout)),
+        None => match client::ask(&args.admin, "GET", "/livez", Some(timeout.min(PATIENCE))) {
             Ok(answer) => {
                 say(&answer.body);
                 0
             }
-            Err(error) => {
-                complain(&error.to_string());
-                FAILED
-            }
+            Err(error) => error.report(),
         },
-        (None, None) => wrong("say whom to ping: an address, or --admin-socket PATH"),
     }
 }
 

@@ -19,17 +19,14 @@ pub(super) struct Args {
 /// Asks for a reload; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
     let (target, patience) = if args.wait { ("/reload?wait", None) } else { ("/reload", Some(PATIENCE)) };
-    match client::ask(&args.admin.admin_socket, "POST", target, patience) {
+    match client::ask(&args.admin, "POST", target, patience) {
         Ok(answer) if answer.status == 200 => say(&format!("reloaded: {}", answer.body)),
         Ok(answer) if answer.status == 202 => say(&format!("reload begun: {}", answer.body)),
         Ok(answer) => {
             complain(&format!("the reload failed, the old code goes on serving:\n{}", answer.body.trim_end()));
             return FAILED;
         }
-        Err(error) => {
-            complain(&error.to_string());
-            return FAILED;
-        }
+        Err(error) => return error.report(),
     }
     0
 }

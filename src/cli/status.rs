@@ -22,12 +22,9 @@ pub(super) struct Args {
 
 /// Prints the status; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
-    let answer = match client::ask(&args.admin.admin_socket, "GET", "/status", Some(PATIENCE)) {
+    let answer = match client::ask(&args.admin, "GET", "/status", Some(PATIENCE)) {
         Ok(answer) => answer,
-        Err(error) => {
-            complain(&error.to_string());
-            return FAILED;
-        }
+        Err(error) => return error.report(),
     };
     if args.json {
         say(&answer.body);

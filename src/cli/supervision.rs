@@ -8,7 +8,8 @@ use std::{
 use crate::{
     cli::settings::Found,
     config::{
-        Recycling, Supervision,
+        Admin, Recycling, Supervision,
+        admin::{default_socket, parse_address},
         quantity::{parse_count, parse_size},
         supervision::parse_warmup,
     },
@@ -40,9 +41,16 @@ pub(super) struct SupervisionArgs {
     /// Replace a worker that uses more memory than that [default: never]
     #[arg(long, env = "RUSGI_MAX_RSS", value_name = "SIZE", allow_hyphen_values = true)]
     pub(super) max_rss: Option<String>,
-    /// Unix socket for `rusgi status`, `reload`, `stop` and `scale`, open to its owner alone [default: none]
+    /// Unix socket for `rusgi status` and its likes, open to its owner alone [default: admin.sock in RUNTIME_DIRECTORY]
+    ///
+    /// systemd sets RUNTIME_DIRECTORY for a unit with RuntimeDirectory=. Without it there is no such socket.
     #[arg(long, env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
     pub(super) admin_socket: Option<PathBuf>,
+    /// HOST:PORT that answers /livez, /readyz and /status, and takes no orders: for probes [default: none]
+    ///
+    /// Whoever can connect is answered.
+    #[arg(long, env = "RUSGI_ADMIN", value_name = "ADDR")]
+    pub(super) admin: Option<String>,
 }
 
 /// Checks `args`.
@@ -51,15 +59,22 @@ pub(super) fn check(args: &SupervisionArgs, found: &mut Found<'_>) -> Option<Sup
     let warmup: Vec<_> = args.warmup.iter().map(|path| found.take("warmup", parse_warmup(path))).collect();
     let reload_on_touch: Vec<_> =
         args.reload_on_touch.iter().map(|file| found.take("reload_on_touch", file_to_watch(file))).collect();
-    let admin_socket = args.admin_socket.as_deref().map(|path| found.take("admin_socket", absolute(path)));
+    let admin = admin(args, found);
     let recycling = recycling(args, found);
     Some(Supervision {
         start_timeout: start_timeout?,
         warmup: warmup.into_iter().collect::<Option<_>>()?,
         reload_on_touch: reload_on_touch.into_iter().collect::<Option<_>>()?,
-        admin_socket: given(admin_socket)?,
+        admin: admin?,
         recycling: recycling?,
     })
+}
+
+fn admin(args: &SupervisionArgs, found: &mut Found<'_>) -> Option<Admin> {
+    let socket = args.admin_socket.as_deref().map(|path| found.take("admin_socket", absolute(path)));
+    let address = args.admin.as_deref().map(|text| found.take("admin", parse_address(text)));
+    let is_default = socket.is_none();
+    Some(Admin { socket: given(socket)?.or_else(default_socket), is_default, address: given(address)? })
 }
 
 fn recycling(args: &SupervisionArgs, found: &mut Found<'_>) -> Option<Recycling> {

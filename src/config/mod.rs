@@ -3,6 +3,7 @@
 //! How an option is spelled belongs to [`crate::cli`]; what its value may be, and what it stands for, is decided here.
 
 pub mod address;
+pub mod admin;
 pub mod container;
 pub mod log;
 pub mod machine;
@@ -17,6 +18,7 @@ pub mod target;
 use std::{path::PathBuf, time::Duration};
 
 pub use address::Address;
+pub use admin::Admin;
 pub use log::{Format, Level, Log};
 pub use mount::Mount;
 pub use owner::Owner;

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::config::Admin;
+
 /// What the supervisor goes by, beside how many workers there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supervision {
@@ -11,8 +13,8 @@ pub struct Supervision {
     pub warmup: Vec<String>,
     /// Files whose touch means a reload; absolute.
     pub reload_on_touch: Vec<PathBuf>,
-    /// Where the admin socket is; absolute. `None` for no such socket.
-    pub admin_socket: Option<PathBuf>,
+    /// Where it can be asked, and be told.
+    pub admin: Admin,
     /// When a worker has served enough.
     pub recycling: Recycling,
 }

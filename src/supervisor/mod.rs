@@ -129,13 +129,13 @@ fn equip(config: &Config, scoreboard: Scoreboard, signals: Signals, notify: Noti
         format!("--reload-on-touch: {error}; raise fs.inotify.max_user_instances or correct the path")
     })?;
     let owner = config.privileges.account.as_ref().map(Owner::from);
-    let admin = supervision.admin_socket.as_deref().map(|path| Admin::bind(path, owner)).transpose();
+    let admin = Admin::open(&supervision.admin, owner)?;
     Ok(Equipment {
         scoreboard,
         signals,
         notify,
         touch,
-        admin: admin.map_err(|error| format!("--admin-socket: {error}"))?,
+        admin,
         scales: supervision.recycling.max_rss.map(|most| Scales::new(most, Instant::now())),
     })
 }

@@ -50,8 +50,8 @@ pub(super) struct Equipment {
     pub(super) notify: Notify,
     /// Files that mean a reload when they are touched.
     pub(super) touch: Option<Touch>,
-    /// Where `rusgi status` and its likes ask.
-    pub(super) admin: Option<Admin>,
+    /// Where `rusgi status` and its likes ask, and probes.
+    pub(super) admin: Admin,
     /// What tells heavy workers.
     pub(super) scales: Option<Scales>,
 }
@@ -81,9 +81,7 @@ impl Watch {
                 }
             }
             self.equipment.notify.report(self.fleet.standing(), Instant::now());
-            if let Some(admin) = &mut self.equipment.admin {
-                admin.answer_reloads(&self.fleet);
-            }
+            self.equipment.admin.answer_reloads(&self.fleet);
             if let Some(exit) = self.fleet.over() {
                 return self.end(exit);
             }
@@ -97,9 +95,7 @@ impl Watch {
 
     fn end(mut self, exit: super::Exit) -> Ended {
         sockets::remove_files(&mut self.listeners);
-        if let Some(admin) = self.equipment.admin.take() {
-            admin.close();
-        }
+        self.equipment.admin.close();
         info!("stopped");
         Ended::Exit(exit)
     }
@@ -192,7 +188,7 @@ impl Watch {
 
     fn deadline(&self) -> Option<Instant> {
         let Equipment { notify, admin, scales, .. } = &self.equipment;
-        let others = [notify.deadline(), admin.as_ref().and_then(Admin::deadline), scales.as_ref().map(Scales::due_at)];
+        let others = [notify.deadline(), admin.deadline(), scales.as_ref().map(Scales::due_at)];
         self.fleet.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -202,7 +198,7 @@ impl Watch {
             self.forkservers.iter().map(|(number, channel)| (Source::Forkserver(*number), readable(channel)));
         let workers = self.workers.iter().map(|(slot, channel)| (Source::Worker(*slot), readable(channel)));
         let touch = touch.iter().map(|touch| (Source::Touch, readable(touch)));
-        let admin = admin.iter().flat_map(Admin::interests).map(|(source, poll)| (Source::Admin(source), poll));
+        let admin = admin.interests().map(|(source, poll)| (Source::Admin(source), poll));
         let signals = (Source::Signals, readable(signals));
         [signals].into_iter().chain(touch).chain(admin).chain(forkservers).chain(workers)
     }
@@ -236,10 +232,7 @@ impl Watch {
     }
 
     fn serve_admin(&mut self, source: admin::Source) {
-        let Some(admin) = &mut self.equipment.admin else {
-            return;
-        };
-        match admin.attend(source, &self.fleet) {
+        match self.equipment.admin.attend(source, &self.fleet) {
             Some(admin::Order::Reload) => self.reload(),
             Some(admin::Order::Scale(workers)) => self.tell(Event::Scale(Scale::To(workers))),
             Some(admin::Order::Stop) => self.tell(Event::Stop(Stop::Gracefully)),

@@ -30,6 +30,7 @@ mod broken_responses;
 mod failures;
 mod hostile;
 mod privileges;
+mod probes;
 mod process_one;
 mod admin;
 mod chaos;

@@ -28,6 +28,7 @@ pub(super) struct Reply {
     status: u16,
     kind: &'static str,
     body: String,
+    allow: Option<&'static str>,
 }
 
 /// Parses the head of a request (RFC 9112, section 2).
@@ -59,20 +60,25 @@ impl Reply {
         if !body.ends_with('\n') {
             body.push('\n');
         }
-        Self { status, kind: "text/plain; charset=utf-8", body }
+        Self { status, kind: "text/plain; charset=utf-8", body, allow: None }
     }
 
     /// An object for programs.
     pub(super) fn json(status: u16, body: String) -> Self {
-        Self { status, kind: "application/json", body: body + "\n" }
+        Self { status, kind: "application/json", body: body + "\n", allow: None }
+    }
+
+    /// The same reply, telling which methods there are (RFC 9110, section 15.5.6).
+    pub(super) fn allowing(self, methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..self }
     }
 
     /// The response as it is sent, to a HEAD without its body.
     pub(super) fn encode(&self, is_head: bool) -> Vec<u8> {
-        let Self { status, kind, body } = self;
+        let Self { status, kind, body, allow } = self;
         let (reason, length) = (reason(*status), body.len());
         let body = if is_head { "" } else { body };
-        let allow = if *status == 405 { "Allow: GET, HEAD, POST\r\n" } else { "" };
+        let allow = allow.map(|methods| format!("Allow: {methods}\r\n")).unwrap_or_default();
         format!(
             "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}\
              Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
@@ -86,6 +92,7 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         202 => "Accepted",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         503 => "Service Unavailable",

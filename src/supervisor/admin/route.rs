@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::supervisor::{
     admin::{
         Order,
+        door::Rights,
         http::{Reply, Request},
     },
     fleet::Fleet,
@@ -19,14 +20,19 @@ pub(super) enum Answer {
     AfterReload(u32),
 }
 
-/// The answer to `request`, and what is to be done because of it.
-pub(super) fn answer(request: &Request, fleet: &Fleet, now: Instant) -> (Answer, Option<Order>) {
+/// The answer to `request` of a visitor with these rights, and what is to be done because of it.
+pub(super) fn answer(request: &Request, rights: Rights, fleet: &Fleet, now: Instant) -> (Answer, Option<Order>) {
     let Some((method, route)) = ROUTES.iter().find(|(_, route)| *route == request.path) else {
         return said(404, "there are /livez, /readyz, /status, and to POST to /reload, /stop, /scale?workers=N");
     };
+    if *method == "POST" && rights == Rights::Questions {
+        return said(403, &format!("{route} is an order: give it by --admin-socket, this address takes none"));
+    }
     let is_allowed = request.method == *method || (request.method == "HEAD" && *method == "GET");
     if !is_allowed {
-        return said(405, &format!("{route} takes {method}"));
+        let allow = if *method == "GET" { "GET, HEAD" } else { method };
+        let reply = Reply::text(405, format!("{route} takes {allow}"));
+        return (Answer::Now(reply.allowing(allow)), None);
     }
     match *route {
         "/livez" => said(200, "alive"),

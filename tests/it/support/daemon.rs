@@ -166,7 +166,8 @@ impl Serve {
     /// Removes from the environment what would change the command line's meaning.
     fn clean(mut self) -> Self {
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("RUSGI_") || name == "VIRTUAL_ENV" || name == "PYTHONPATH" {
+            let is_ours = name.to_string_lossy().starts_with("RUSGI_") || name == "RUNTIME_DIRECTORY";
+            if is_ours || name == "VIRTUAL_ENV" || name == "PYTHONPATH" {
                 self.command.env_remove(name);
             }
         }
