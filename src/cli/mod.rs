@@ -1,6 +1,7 @@
 //! The command line: flags as typed, one file for each subcommand.
 
 mod client;
+mod init;
 mod ping;
 mod privileges;
 mod reload;
@@ -42,6 +43,8 @@ enum Command {
     Stop(stop::Args),
     /// Ask whether somebody answers
     Ping(ping::Args),
+    /// Print configuration for nginx or systemd
+    Init(init::Args),
 }
 
 /// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
@@ -78,6 +81,7 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Scale(args) => scale::run(&args),
             Command::Stop(args) => stop::run(&args),
             Command::Ping(args) => ping::run(&args),
+            Command::Init(args) => init::run(&args),
         },
         Err(error) => explain(&error),
     }

@@ -25,7 +25,18 @@ use crate::{
 /// # Errors
 /// Everything that is wrong, each thing named as the operator spelled it.
 pub(super) fn check(args: &Args, sources: Option<&ArgMatches>) -> Result<Config, Vec<Problem>> {
-    let mut found = Found { sources, problems: Vec::new() };
+    check_with(args, Found { sources, is_here: true, problems: Vec::new() })
+}
+
+/// Checks `args` for another machine, whose directories need not exist here.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_elsewhere(args: &Args, sources: Option<&ArgMatches>) -> Result<Config, Vec<Problem>> {
+    check_with(args, Found { sources, is_here: false, problems: Vec::new() })
+}
+
+fn check_with(args: &Args, mut found: Found<'_>) -> Result<Config, Vec<Problem>> {
     // Every part is checked before the first one that is missing ends the conversion.
     let (app, listen) = (app(&args.app, &mut found), listen(&args.listen, &mut found));
     let (workers, limits) = (workers(&args.workers, &mut found), limits(&args.limits, &mut found));
@@ -57,6 +68,8 @@ fn owned_by(account: Option<&Account>, listen: Listen) -> Listen {
 /// What is wrong so far.
 pub(super) struct Found<'a> {
     sources: Option<&'a ArgMatches>,
+    /// Whether the settings are for this machine, so that what they name has to be on it.
+    pub(super) is_here: bool,
     problems: Vec<Problem>,
 }
 
@@ -88,7 +101,7 @@ impl Found<'_> {
     fn directory(&mut self, id: &str, base: &Path, path: &Path) -> Option<PathBuf> {
         let path = base.join(path);
         let fault = || format!("{} is not a directory: create it, or correct the path", path.display());
-        let checked = if path.is_dir() { Ok(()) } else { Err(fault()) };
+        let checked = if path.is_dir() || !self.is_here { Ok(()) } else { Err(fault()) };
         self.take(id, checked).map(|()| path)
     }
 }
@@ -131,7 +144,7 @@ fn mounts(texts: &[String], found: &mut Found<'_>) -> Option<Vec<Mount>> {
 fn entry_of(entry: &Path, base: &Path, found: &mut Found<'_>) -> Option<PathBuf> {
     let entry = base.join(entry);
     let fault = || format!("{} does not exist: create it, or correct the path", entry.display());
-    let checked = if entry.exists() { Ok(()) } else { Err(fault()) };
+    let checked = if entry.exists() || !found.is_here { Ok(()) } else { Err(fault()) };
     found.take("pythonpath", checked).map(|()| entry)
 }
 

@@ -57,8 +57,11 @@ pub(super) struct SupervisionArgs {
 pub(super) fn check(args: &SupervisionArgs, found: &mut Found<'_>) -> Option<Supervision> {
     let start_timeout = found.duration("start_timeout", &args.start_timeout);
     let warmup: Vec<_> = args.warmup.iter().map(|path| found.take("warmup", parse_warmup(path))).collect();
-    let reload_on_touch: Vec<_> =
-        args.reload_on_touch.iter().map(|file| found.take("reload_on_touch", file_to_watch(file))).collect();
+    let reload_on_touch: Vec<_> = args
+        .reload_on_touch
+        .iter()
+        .map(|file| found.take("reload_on_touch", file_to_watch(file, found.is_here)))
+        .collect();
     let admin = admin(args, found);
     let recycling = recycling(args, found);
     Some(Supervision {
@@ -99,9 +102,9 @@ fn absolute(path: &Path) -> Result<PathBuf, impl Display + use<>> {
 }
 
 /// The directory is what is watched, so it has to be there.
-fn file_to_watch(path: &Path) -> Result<PathBuf, String> {
+fn file_to_watch(path: &Path, is_here: bool) -> Result<PathBuf, String> {
     let path = absolute(path).map_err(|fault| fault.to_string())?;
-    let directory = path.parent().filter(|directory| directory.is_dir());
+    let directory = path.parent().filter(|directory| directory.is_dir() || !is_here);
     if directory.is_none() || path.file_name().is_none() {
         return Err(format!("{} is in no directory that exists: create it, or correct the path", path.display()));
     }

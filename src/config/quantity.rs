@@ -101,6 +101,12 @@ fn digits(text: &str) -> Option<u64> {
 /// A year in milliseconds: far beyond any sensible timeout, and safe to add to a clock.
 const LONGEST: u64 = 365 * 24 * 3_600_000;
 
+/// Whole seconds that are no shorter than `duration`, for programs that know no others.
+#[must_use]
+pub fn seconds_up(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

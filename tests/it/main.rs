@@ -8,6 +8,7 @@ mod support;
 
 mod command_line;
 mod conformance;
+mod init;
 mod layers;
 mod load_failures;
 mod sockets;

@@ -1,0 +1,155 @@
+//! `rusgi init`: configuration for what stands around rusgi, made for one command line.
+//!
+//! What is printed is a file of the project's, which is in use as it is, with the lines changed that the command line decides.
+
+mod nginx;
+mod systemd;
+
+use clap::{FromArgMatches, ValueEnum};
+
+use crate::{
+    cli::{self, CommandLine, MISCONFIGURED, complain, explain, say, serve, settings},
+    config::{Address, Config},
+};
+
+/// The options of `rusgi init`.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Print configuration for nginx or systemd that fits a command line",
+    long_about = "Print configuration that fits a command line: timeouts in the right order, paths and sizes that agree.\n\n\
+        rusgi init nginx app:application --socket unix:/run/app/app.sock > /etc/nginx/conf.d/app.conf\n\n\
+        Paths in the command line need not exist here."
+)]
+pub(super) struct Args {
+    /// What to print
+    kind: Kind,
+    /// The command line: TARGET and options, as `rusgi serve` takes them
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "SERVE ARGUMENT")]
+    command: Vec<String>,
+}
+
+/// Whose configuration.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// A server block for nginx
+    Nginx,
+    /// A service unit
+    Systemd,
+}
+
+/// A command line, and what it means.
+struct Site {
+    /// The arguments of `rusgi serve` as typed, without those about users.
+    words: Vec<String>,
+    /// The same, understood.
+    config: Config,
+    /// Who is to run it, if that was said.
+    user: Option<String>,
+    /// With which group, if that was said.
+    group: Option<String>,
+}
+
+impl Site {
+    /// Where nginx finds it: the first of its addresses.
+    fn address(&self) -> &Address {
+        // There is always one; the default stands in for a promise that the type does not make.
+        const LOOPBACK: &Address =
+            &Address::Tcp(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 3031)));
+        self.config.listen.addresses.first().unwrap_or(LOOPBACK)
+    }
+}
+
+/// Prints what was asked for; returns the exit code.
+pub(super) fn run(args: &Args) -> u8 {
+    match understand(&args.command) {
+        Ok(site) => {
+            say(&match args.kind {
+                Kind::Nginx => nginx::server(&site),
+                Kind::Systemd => systemd::service(&site),
+            });
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+/// Reads the arguments of `rusgi serve`, or says what is wrong with them.
+fn understand(command: &[String]) -> Result<Site, u8> {
+    let words: Vec<_> =
+        command.iter().skip_while(|word| ["rusgi", "serve"].contains(&word.as_str())).cloned().collect();
+    let argv = ["rusgi", "serve"].into_iter().map(str::to_owned).chain(words.iter().cloned());
+    let parsed = <CommandLine as clap::CommandFactory>::command().try_get_matches_from(argv);
+    let matches = parsed.map_err(|error| explain(&error))?;
+    let serving = matches.subcommand_matches("serve");
+    let parsed = serving.map(serve::Args::from_arg_matches).transpose().map_err(|error| explain(&error))?;
+    let mut args = parsed.ok_or(cli::BUG)?;
+    let (user, group) = (args.privileges.user.take(), args.privileges.group.take());
+    let config = settings::check_elsewhere(&args, serving).map_err(|problems| {
+        problems.iter().for_each(|problem| complain(&problem.to_string()));
+        MISCONFIGURED
+    })?;
+    Ok(Site { words: without_accounts(&words), config, user, group })
+}
+
+/// The words without --user and --group, which the service manager sees to.
+fn without_accounts(words: &[String]) -> Vec<String> {
+    let is_account = |word: &str| ["--user", "--group"].contains(&word);
+    let is_one_word = |word: &str| word.starts_with("--user=") || word.starts_with("--group=");
+    let mut kept = Vec::with_capacity(words.len());
+    let mut left = words.iter();
+    while let Some(word) = left.next() {
+        if is_account(word) {
+            left.next();
+        } else if !is_one_word(word) {
+            kept.push(word.clone());
+        }
+    }
+    kept
+}
+
+/// The text with the line that begins with `start` replaced, its indentation kept.
+///
+/// A start that no line has changes nothing; the tests make sure that every one is there.
+fn with_line(text: &str, start: &str, line: &str) -> String {
+    let change = |old: &str| {
+        let trimmed = old.trim_start();
+        let indent = &old[..old.len() - trimmed.len()];
+        if trimmed.starts_with(start) { format!("{indent}{line}\n") } else { format!("{old}\n") }
+    };
+    text.lines().map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The site of a command line that is right.
+    pub(super) fn site(command: &str) -> Site {
+        let words: Vec<_> = command.split(' ').map(str::to_owned).collect();
+        understand(&words).unwrap_or_else(|code| panic!("{command}: {code}"))
+    }
+
+    #[test]
+    fn the_program_s_own_name_may_stand_in_front() {
+        for command in ["rusgi serve app --threads 2", "serve app --threads 2", "app --threads 2"] {
+            assert_eq!(site(command).words, ["app", "--threads", "2"], "{command}");
+        }
+    }
+
+    #[test]
+    fn users_are_taken_out_of_the_command_line() {
+        let site = site("app --user alice --threads 2 --group=web");
+        assert_eq!(site.words, ["app", "--threads", "2"]);
+        assert_eq!((site.user.as_deref(), site.group.as_deref()), (Some("alice"), Some("web")));
+    }
+
+    #[test]
+    fn paths_need_not_exist_here() {
+        assert!(site("app --chdir /nowhere/at/all --virtualenv /nowhere/venv").config.app.chdir.is_some());
+    }
+
+    #[test]
+    fn a_line_is_replaced_where_it_stands() {
+        assert_eq!(with_line("a\n  b c;\nd", "b ", "b e;"), "a\n  b e;\nd\n");
+    }
+}
