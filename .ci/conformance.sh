@@ -18,4 +18,5 @@ if [ "${1:-}" != differential ]; then
     tests/conformance/run.py "$peers"
 fi
 exec cargo test --locked --test it -- --include-ignored --exact \
-    differential::random_packets_become_the_same_environ_as_in_uwsgi_but_for_what_is_meant
+    differential::random_packets_become_the_same_environ_as_in_uwsgi_but_for_what_is_meant \
+    differential::a_call_to_uwsgi_is_answered_as_one_to_rusgi

@@ -1,7 +1,10 @@
 //! The command line: flags as typed, one file for each subcommand.
 
+mod call;
 mod client;
+mod dial;
 mod init;
+mod outgoing;
 mod ping;
 mod privileges;
 mod reload;
@@ -45,6 +48,8 @@ enum Command {
     Ping(ping::Args),
     /// Print configuration for nginx or systemd
     Init(init::Args),
+    /// Send a request to a uwsgi server, as nginx would, and write the response
+    Call(Box<call::Args>),
 }
 
 /// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
@@ -82,6 +87,7 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Stop(args) => stop::run(&args),
             Command::Ping(args) => ping::run(&args),
             Command::Init(args) => init::run(&args),
+            Command::Call(args) => call::run(&args),
         },
         Err(error) => explain(&error),
     }

@@ -30,7 +30,7 @@ fn version_says_name_and_version() {
 fn help_names_every_subcommand_and_option() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    for subcommand in ["serve", "status", "reload", "scale", "stop", "ping"] {
+    for subcommand in ["serve", "status", "reload", "scale", "stop", "ping", "call"] {
         assert!(out.contains(subcommand), "no {subcommand} in {out}");
     }
     let (code, out, _) = run(&["serve", "--help"]);

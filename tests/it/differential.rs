@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{
-    daemon::{Daemon, Serve},
-    in_repository,
-    packet::Packet,
+use crate::{
+    call::call,
+    support::{
+        daemon::{Daemon, Serve},
+        in_repository,
+        packet::Packet,
+    },
 };
 
 /// The same packets every time, so that a difference found once is found again.
@@ -125,6 +128,18 @@ fn random_packets_become_the_same_environ_as_in_uwsgi_but_for_what_is_meant() {
     for ((intention, _), count) in INTENTIONS.iter().zip(used) {
         println!("{count:6} times: {intention}");
         assert!(count > 0, "never seen, so not proven: {intention}");
+    }
+}
+
+#[test]
+#[ignore = "needs uWSGI: run by make test and make conformance"]
+fn a_call_to_uwsgi_is_answered_as_one_to_rusgi() {
+    for daemon in [Serve::app("echo").start(), uwsgi()] {
+        let shown = call(daemon.address(), &["/a%20b?c", "-d", "body", "-H", "X-Part: 1"]).expect(0);
+        let texts = &serde_json::from_str::<Value>(&shown.text()).unwrap()["texts"];
+        let seen =
+            ["REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_LENGTH", "HTTP_X_PART"].map(|key| &texts[key]);
+        assert_eq!(seen, ["POST", "/a b", "c", "4", "1"]);
     }
 }
 

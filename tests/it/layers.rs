@@ -18,7 +18,7 @@ const MAP: [(&str, &[&str]); 12] = [
     ("worker", &["request", "response", "channel", "config", "observe", "net", "python", "tokio"]),
     ("forkserver", &["channel", "config", "observe", "net", "python", "worker"]),
     ("supervisor", &["channel", "config", "observe", "net"]),
-    ("cli", &["channel", "config", "observe", "net", "python", "forkserver", "supervisor", "clap"]),
+    ("cli", &["channel", "config", "observe", "net", "python", "forkserver", "supervisor", "clap", "rusgi_proto"]),
     ("main", &["rusgi"]),
 ];
 
