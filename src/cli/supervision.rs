@@ -41,6 +41,11 @@ pub(super) struct SupervisionArgs {
     /// Replace a worker that uses more memory than that [default: never]
     #[arg(long, env = "RUSGI_MAX_RSS", value_name = "SIZE", allow_hyphen_values = true)]
     pub(super) max_rss: Option<String>,
+    /// Kill a worker that uses more memory than that, and replace it; what it is serving is lost [default: never]
+    ///
+    /// Memory is looked at four times a second. No less than --max-rss.
+    #[arg(long, env = "RUSGI_MAX_RSS_HARD", value_name = "SIZE", allow_hyphen_values = true)]
+    pub(super) max_rss_hard: Option<String>,
     /// Unix socket for `rusgi status` and its likes, open to its owner alone [default: admin.sock in RUNTIME_DIRECTORY]
     ///
     /// systemd sets RUNTIME_DIRECTORY for a unit with RuntimeDirectory=. Without it there is no such socket.
@@ -85,10 +90,17 @@ fn recycling(args: &SupervisionArgs, found: &mut Found<'_>) -> Option<Recycling>
         args.max_requests.as_ref().map(|text| found.take("max_requests", parse_count(text, 1..=MOST_REQUESTS)));
     let max_lifetime = args.max_lifetime.as_ref().map(|text| found.duration("max_lifetime", text));
     let max_rss = args.max_rss.as_ref().map(|text| found.take("max_rss", parse_size(text)));
+    let max_rss_hard = args.max_rss_hard.as_ref().map(|text| found.take("max_rss_hard", parse_size(text)));
+    if let (Some(Some(soft)), Some(Some(hard))) = (max_rss, max_rss_hard) {
+        let fault =
+            || format!("{hard} bytes are less than --max-rss, {soft}: no worker would be replaced in time, raise it");
+        found.take("max_rss_hard", if hard < soft { Err(fault()) } else { Ok(()) })?;
+    }
     Some(Recycling {
         max_requests: given(max_requests)?.map(|count| count as u64),
         max_lifetime: given(max_lifetime)?,
         max_rss: given(max_rss)?.map(|bytes| bytes as u64),
+        max_rss_hard: given(max_rss_hard)?.map(|bytes| bytes as u64),
     })
 }
 

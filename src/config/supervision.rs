@@ -28,6 +28,8 @@ pub struct Recycling {
     pub max_lifetime: Option<Duration>,
     /// When its resident memory exceeds that many bytes.
     pub max_rss: Option<u64>,
+    /// When its resident memory exceeds that many bytes it is killed, with what it is serving.
+    pub max_rss_hard: Option<u64>,
 }
 
 /// Checks a path to warm up by: what a request line could hold.
@@ -85,7 +87,7 @@ mod tests {
     #[test]
     fn workers_differ_by_up_to_a_tenth() {
         let lifetime = Duration::from_secs(1000);
-        let recycling = Recycling { max_requests: Some(1000), max_lifetime: Some(lifetime), max_rss: None };
+        let recycling = Recycling { max_requests: Some(1000), max_lifetime: Some(lifetime), ..Recycling::default() };
         let mut ages: Vec<_> = (1..200).filter_map(|pid| Some(recycling.lifetime(pid)?.as_secs())).collect();
         let counts: Vec<_> = (1..200).filter_map(|pid| recycling.requests(pid)).collect();
         assert!(ages.iter().zip(&counts).all(|(age, count)| age.abs_diff(*count) <= 1), "{ages:?} {counts:?}");
@@ -96,8 +98,11 @@ mod tests {
 
     #[test]
     fn the_largest_limits_do_not_overflow() {
-        let most =
-            Recycling { max_requests: Some(u64::MAX), max_lifetime: Some(Duration::from_secs(1 << 40)), max_rss: None };
+        let most = Recycling {
+            max_requests: Some(u64::MAX),
+            max_lifetime: Some(Duration::from_secs(1 << 40)),
+            ..Recycling::default()
+        };
         assert!((1..100).all(|pid| most.requests(pid) == Some(u64::MAX)));
         assert!((1..100).all(|pid| most.lifetime(pid) >= most.max_lifetime));
     }

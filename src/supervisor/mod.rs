@@ -136,7 +136,7 @@ fn equip(config: &Config, scoreboard: Scoreboard, signals: Signals, notify: Noti
         notify,
         touch,
         admin,
-        scales: supervision.recycling.max_rss.map(|most| Scales::new(most, Instant::now())),
+        scales: Scales::new(supervision.recycling, Instant::now()),
     })
 }
 

@@ -245,9 +245,8 @@ impl Watch {
             return;
         };
         let fleet = &self.fleet;
-        for (slot, reason) in scales.weigh(Instant::now(), || fleet.serving()) {
-            self.tell(Event::Worn { slot, reason });
-        }
+        let heavy = scales.weigh(Instant::now(), || fleet.living());
+        heavy.into_iter().for_each(|event| self.tell(event));
     }
 }
 

@@ -1,6 +1,10 @@
 //! Workers that have served enough are replaced, one at a time, and nobody notices.
 
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -54,6 +58,45 @@ fn a_worker_is_replaced_when_it_is_large() {
     daemon.log.await_line(&["is to be replaced", "--max-rss"]);
     assert!(process::has_ended(first, DEADLINE));
     worker(&daemon);
+}
+
+#[test]
+fn a_request_that_takes_all_memory_is_cut_and_its_worker_replaced() {
+    let daemon = Serve::app("grows").workers(2).option("--max-rss-hard", "200m").start();
+    let before = daemon.workers();
+    let begun = Instant::now();
+    daemon.ask(&Packet::get("/to?600")).expect_reset();
+    // At a MiB every two milliseconds the limit is reached after 0.4 seconds.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let said = daemon.log.await_line(&["is killed", "more than the 200 MiB of --max-rss-hard"]);
+    daemon.log.await_line(&["died: SIGKILL; replacing it"]);
+    let doomed = before.iter().find(|pid| said.contains(&format!("pid {pid}"))).unwrap();
+    daemon.log.await_line(&[&format!("pid {doomed} has ended (SIGKILL)"), "method=GET", "path=/to", "age="]);
+    assert!(process::eventually(|| daemon.workers().len() == 2 && !daemon.workers().contains(doomed)));
+    daemon.get("/");
+    assert_eq!(daemon.log.with(&["is killed"]).len(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn between_the_two_limits_a_request_is_finished_before_its_worker_goes() {
+    let gate = Gate::new();
+    let limits = [("--max-rss", "1m"), ("--max-rss-hard", "4g")];
+    let serve = limits.into_iter().fold(Serve::app("process"), |serve, (name, value)| serve.option(name, value));
+    let daemon = serve.gate(&gate).start();
+    let mut peer = daemon.connect();
+    peer.send(Packet::get("/gated").bytes());
+    let arrival = gate.await_arrival();
+    daemon.log.await_line(&["is to be replaced", "of --max-rss"]);
+    arrival.open();
+    peer.reply().expect(200);
+    assert_eq!(daemon.log.with(&["is killed"]), [""; 0]);
+    Serve::app("hello")
+        .option("--max-rss", "2m")
+        .option("--max-rss-hard", "1m")
+        .fail()
+        .expect(78)
+        .expect_log("--max-rss-hard: ");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use crate::supervisor::{
     fleet::{
@@ -28,6 +28,17 @@ impl Fleet {
             let pid = place.life.pid().unwrap_or_default();
             info!("worker {slot} (pid {pid}) is to be replaced: {reason}");
         }
+    }
+
+    /// The worker goes at once; its replacement comes when it has gone.
+    pub(super) fn oversized(&mut self, slot: u32, reason: &str) {
+        let place = self.roster.get_mut(slot);
+        let Some((place, pid)) = place.and_then(|place| place.life.pid().map(|pid| (place, pid))) else {
+            return;
+        };
+        place.life.killed();
+        error!("worker {slot} (pid {pid}) is killed, with what it is serving: {reason}");
+        self.actions.push_back(Action::Kill { pid });
     }
 
     /// When the next worker is worn by its age.

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     Ready { slot: u32 },
     /// The worker asks to be replaced, or has to be.
     Worn { slot: u32, reason: String },
+    /// The worker is too large to be left alive.
+    Oversized { slot: u32, reason: String },
     /// The worker accepts no more.
     Stopping { slot: u32 },
     /// The worker has closed its channel.

@@ -108,6 +108,7 @@ impl Fleet {
             Event::RequestLost { slot } => self.each(slot, |place| place.life.request_lost(now + RETRY)),
             Event::Ready { slot } => self.ready(slot, now),
             Event::Worn { slot, reason } => self.worn(slot, &reason),
+            Event::Oversized { slot, reason } => self.oversized(slot, &reason),
             Event::Stopping { slot } => self.stopping(slot, now),
             Event::HungUp { slot } => self.each(slot, |place| place.life.hung_up(now + GRACE)),
             other => debug!("{other:?} is no event of one worker"),

@@ -90,9 +90,8 @@ impl Fleet {
         }
     }
 
-    /// How many workers serve and how they are to be asked what they weigh: their processes by slot.
-    pub(in crate::supervisor) fn serving(&self) -> Vec<(u32, i32)> {
-        let serving = self.roster.of(self.succession.serving()).filter(|(_, place)| place.is_serving());
-        serving.filter_map(|(slot, place)| Some((slot, place.life.pid()?))).collect()
+    /// All workers there are: their processes by slot.
+    pub(in crate::supervisor) fn living(&self) -> Vec<(u32, i32)> {
+        self.roster.iter().filter_map(|(slot, place)| Some((slot, place.life.pid()?))).collect()
     }
 }

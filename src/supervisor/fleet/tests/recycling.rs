@@ -63,7 +63,33 @@ fn a_worn_worker_that_dies_is_the_one_that_is_replaced() {
     play.tell(Event::Ready { slot: 2 });
     play.pass(1);
     assert_eq!((play.actions(), play.wait()), (vec![], None));
-    assert_eq!(play.fleet.serving(), [(2, 102)]);
+    assert_eq!(play.fleet.living(), [(2, 102)]);
+}
+
+#[test]
+fn one_that_is_far_too_large_is_killed_at_once_and_replaced() {
+    let mut play = Play::ready(2);
+    play.tell(Event::Oversized { slot: 1, reason: "it uses 900 MiB".to_owned() });
+    assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
+    play.die(101, KILLED);
+    assert_eq!(play.actions(), [FORK(1)]);
+    play.tell(Event::Oversized { slot: 7, reason: String::new() });
+    assert_eq!((play.actions(), play.fleet.over()), (vec![], None));
+}
+
+#[test]
+fn one_that_grows_too_large_while_it_loads_discards_its_generation() {
+    let mut play = Play::ready(1);
+    play.tell(Event::Reload);
+    play.actions();
+    play.tell(Event::ForkserverStarted { generation: 2, pid: 200 });
+    play.tell(Event::Loaded { generation: 2 });
+    play.birth();
+    play.tell(Event::Oversized { slot: 2, reason: String::new() });
+    assert_eq!(play.actions(), [Action::Kill { pid: 202 }]);
+    play.die(202, KILLED);
+    assert_eq!(play.actions(), [Action::Retire { generation: 2 }]);
+    assert!(play.fleet.is_ready());
 }
 
 #[test]
@@ -137,7 +163,7 @@ fn scaling_down_takes_those_first_that_serve_nobody() {
     play.tell(Event::Scale(Scale::To(1)));
     assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
     play.die(101, KILLED);
-    assert_eq!((play.actions(), play.fleet.serving()), (vec![], vec![(2, 102)]));
+    assert_eq!((play.actions(), play.fleet.living()), (vec![], vec![(2, 102)]));
 }
 
 #[test]
