@@ -164,9 +164,11 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
             return MISCONFIGURED;
         }
     };
+    // The log must not find something else in the place of a standard error that was closed.
+    let prepared = process::open_standard_streams().and_then(|()| process::keep_children());
     logging::start(config.log);
     logging::set_process(Process::Supervisor);
-    if let Err(refusal) = process::open_standard_streams().and_then(|()| process::keep_children()) {
+    if let Err(refusal) = prepared {
         error!("this process cannot be prepared ({refusal}); check /dev/null and the limit on open files");
         return supervisor::Exit::Refused.code();
     }

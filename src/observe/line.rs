@@ -28,6 +28,11 @@ impl Line {
         line
     }
 
+    /// A warning of the log's own, now, in `process`.
+    pub(super) fn warning(message: String, process: Process) -> Self {
+        Self { at: Utc::now(), level: Level::WARN, process, message, fields: Vec::new() }
+    }
+
     /// `TIME LEVEL process: message key=value`, with a line feed at its end; further lines of the message are indented.
     pub(super) fn text(&self, colour: bool) -> String {
         let mut text = format!("{} ", self.at);

@@ -31,6 +31,7 @@ pub enum Process {
 
 /// Begins to log as `log` says; panics are logged too. Only the first call in a process and its children counts.
 pub fn start(log: Log) {
+    stderr::open();
     let lines = Lines { format: log.format, colour: is_colour_wanted() };
     let subscriber = tracing_subscriber::registry().with(filter(log.level)).with(lines);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
@@ -77,12 +78,19 @@ struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let line = Line::of(event, process());
-        let bytes = match self.format {
+        stderr::write_line(&self.bytes(&Line::of(event, process())), |lost| {
+            let confession = format!("{lost} log lines are lost: standard error took no more of them");
+            self.bytes(&Line::warning(confession, process()))
+        });
+    }
+}
+
+impl Lines {
+    fn bytes(&self, line: &Line) -> Vec<u8> {
+        match self.format {
             Format::Text => line.text(self.colour).into_bytes(),
             Format::Json => line.json(),
-        };
-        stderr::write_line(&bytes);
+        }
     }
 }
 

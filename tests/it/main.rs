@@ -36,6 +36,7 @@ mod probes;
 mod process_one;
 mod admin;
 mod chaos;
+mod log_destinations;
 mod recycling;
 mod reload;
 mod shutdown;

@@ -1,6 +1,6 @@
 //! `wsgi.errors` takes any text and writes it to the log, a line at a time, with the request it belongs to.
 
-use crate::support::{daemon::Serve, packet::Packet};
+use crate::support::{daemon::Serve, packet::Packet, process};
 
 #[test]
 fn pep3333_errors_takes_text_by_every_method() {
@@ -61,6 +61,7 @@ fn a_request_without_an_id_gets_one_of_its_own() {
     }
     daemon.get("/say");
     daemon.get("/well");
+    assert!(process::eventually(|| daemon.log.with(&["printed"]).len() == 5), "{}", daemon.log.text());
     let lines = daemon.log.with(&["printed"]);
     let ids: Vec<_> = lines
         .iter()

@@ -45,6 +45,7 @@ pub(crate) struct Serve {
     workers: Option<usize>,
     address: String,
     is_activated: bool,
+    stderr: Stdio,
     scratch: Scratch,
 }
 
@@ -60,7 +61,7 @@ impl Serve {
         let mut command = Command::new(executable());
         command.args(["serve", target]).current_dir(scratch.path());
         let address = format!("unix:{}", scratch.join("app.sock").display());
-        Self { command, workers: None, address, is_activated: false, scratch }.clean()
+        Self { command, workers: None, address, is_activated: false, stderr: Stdio::piped(), scratch }.clean()
     }
 
     /// Serves `target` with the executable that `program script` starts.
@@ -134,6 +135,11 @@ impl Serve {
         Self { is_activated: true, ..self.on(address) }
     }
 
+    /// Has the log go to `destination`, where nobody follows it.
+    pub(crate) fn log_to(self, destination: impl Into<Stdio>) -> Self {
+        Self { stderr: destination.into(), ..self }
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub(crate) fn start(self) -> Daemon {
         let daemon = self.spawn();
@@ -149,11 +155,11 @@ impl Serve {
         if !self.is_activated {
             self.command.args(["--socket", &self.address]);
         }
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.stderr);
         // A group of its own, so that a test can do what a terminal does on Ctrl-C.
         self.command.process_group(0);
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
-        let log = Log::follow(child.stderr.take().unwrap());
+        let log = child.stderr.take().map_or_else(|| Log::follow(std::io::empty()), Log::follow);
         let output = Log::follow(child.stdout.take().unwrap());
         Daemon { child, log, output, address: self.address, scratch: self.scratch }
     }
