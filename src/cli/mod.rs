@@ -3,6 +3,7 @@
 mod call;
 mod client;
 mod dial;
+mod doctor;
 mod init;
 mod outgoing;
 mod ping;
@@ -10,6 +11,7 @@ mod privileges;
 mod reload;
 mod scale;
 mod serve;
+mod served;
 mod settings;
 mod status;
 mod stop;
@@ -46,6 +48,8 @@ enum Command {
     Stop(stop::Args),
     /// Ask whether somebody answers
     Ping(ping::Args),
+    /// Find what breaks deployments, and say what mends it
+    Doctor(doctor::Args),
     /// Print configuration for nginx or systemd
     Init(init::Args),
     /// Send a request to a uwsgi server, as nginx would, and write the response
@@ -86,6 +90,7 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Scale(args) => scale::run(&args),
             Command::Stop(args) => stop::run(&args),
             Command::Ping(args) => ping::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Init(args) => init::run(&args),
             Command::Call(args) => call::run(&args),
         },

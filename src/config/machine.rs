@@ -19,30 +19,57 @@ pub fn somaxconn() -> i32 {
     text.trim().parse().unwrap_or(4096)
 }
 
-/// The CPU bandwidth limit of the process's cgroups, rounded up to whole CPUs; `root` is where `/proc` and `/sys` are.
-fn quota(root: &Path) -> Option<NonZeroUsize> {
-    let memberships = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let quotas = memberships.lines().filter_map(|line| membership_quota(root, line));
-    quotas.min()
+/// The memory limit of the process's cgroups in bytes, if one of them has any.
+pub fn memory() -> Option<u64> {
+    memory_limit(Path::new("/"))
 }
 
+fn memory_limit(root: &Path) -> Option<u64> {
+    limit(
+        root,
+        "memory",
+        |group| read_bytes(&group.join("memory.max")),
+        |group| read_bytes(&group.join("memory.limit_in_bytes")),
+    )
+}
+
+/// The CPU bandwidth limit of the process's cgroups, rounded up to whole CPUs.
+fn quota(root: &Path) -> Option<NonZeroUsize> {
+    limit(root, "cpu", read_v2, read_v1)
+}
+
+/// The least that any cgroup of the process allows; `root` is where `/proc` and `/sys` are.
+fn limit<T: Ord>(root: &Path, controller: &str, v2: Read<T>, v1: Read<T>) -> Option<T> {
+    let memberships = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    memberships.lines().filter_map(|line| membership_limit(root, line, controller, (v2, v1))).min()
+}
+
+/// What one group says, in one version of the interface.
+type Read<T> = fn(&Path) -> Option<T>;
+
 /// One line of `/proc/self/cgroup`: `hierarchy:controllers:path`, with no controllers in version 2.
-fn membership_quota(root: &Path, line: &str) -> Option<NonZeroUsize> {
+fn membership_limit<T: Ord>(root: &Path, line: &str, controller: &str, (v2, v1): (Read<T>, Read<T>)) -> Option<T> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
     let mount = root.join("sys/fs/cgroup");
     if controllers.is_empty() {
-        return tightest(&mount, path, read_v2);
+        return tightest(&mount, path, v2);
     }
-    let is_cpu = controllers.split(',').any(|controller| controller == "cpu");
-    let mounts = [controllers, "cpu"].map(|name| mount.join(name));
-    is_cpu.then(|| mounts.iter().find_map(|mount| tightest(mount, path, read_v1))).flatten()
+    let is_ours = controllers.split(',').any(|name| name == controller);
+    let mounts = [controllers, controller].map(|name| mount.join(name));
+    is_ours.then(|| mounts.iter().find_map(|mount| tightest(mount, path, v1))).flatten()
 }
 
 /// Every ancestor may set a limit of its own; inside a container only the mount's root may be visible.
-fn tightest(mount: &Path, path: &str, read: fn(&Path) -> Option<NonZeroUsize>) -> Option<NonZeroUsize> {
+fn tightest<T: Ord>(mount: &Path, path: &str, read: Read<T>) -> Option<T> {
     let leaf: PathBuf = mount.join(path.trim_start_matches('/'));
     leaf.ancestors().take_while(|group| group.starts_with(mount)).filter_map(read).min()
+}
+
+/// A number of bytes; `max`, or in version 1 a number beyond all memory, is no limit.
+fn read_bytes(file: &Path) -> Option<u64> {
+    let bytes = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    (bytes < 1 << 60).then_some(bytes)
 }
 
 /// `cpu.max` holds `QUOTA PERIOD`, both in microseconds, or `max PERIOD`.
@@ -139,6 +166,25 @@ mod tests {
         };
         assert_eq!(of("v1", "250000\n"), Some(3));
         assert_eq!(of("v1-none", "-1\n"), None);
+    }
+
+    #[test]
+    fn the_memory_limit_is_the_tightest_in_bytes() {
+        let files = [
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/memory.max", "536870912\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ];
+        assert_eq!(memory_limit(&Root::new("memory", &files).0), Some(512 << 20));
+        let of = |name: &str, bytes: &str| {
+            let files = [
+                ("proc/self/cgroup", "12:memory:/m\n4:cpu,cpuacct:/a\n"),
+                ("sys/fs/cgroup/memory/m/memory.limit_in_bytes", bytes),
+            ];
+            memory_limit(&Root::new(name, &files).0)
+        };
+        assert_eq!(of("memory-v1", "1048576\n"), Some(1 << 20));
+        assert_eq!(of("memory-v1-none", "9223372036854771712\n"), None);
     }
 
     #[test]

@@ -40,8 +40,11 @@ pub fn start(door: Door, app: &App) -> Result<(), Failure> {
     })
 }
 
-/// The virtualenv, if this interpreter can use it.
-fn checked_virtualenv(path: &Path) -> Result<PathBuf, Failure> {
+/// The virtualenv at `path` without symbolic links, if this interpreter can use it. Starts no interpreter.
+///
+/// # Errors
+/// It is not there, or was made for another version of Python.
+pub fn checked_virtualenv(path: &Path) -> Result<PathBuf, Failure> {
     let path =
         fs::canonicalize(path).map_err(|error| Failure::new(format!("--virtualenv {}: {error}", path.display())))?;
     let ours = python_name();

@@ -31,7 +31,7 @@ mod traceback;
 
 pub use desk::{Desk, Facts};
 pub use failure::Failure;
-pub use interpreter::start;
+pub use interpreter::{checked_virtualenv, start};
 pub use interrupt::{Interrupter, Overdue, Thread};
 pub use loader::{Application, load};
 pub use module::unpark_on_change;

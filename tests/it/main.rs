@@ -9,6 +9,7 @@ mod support;
 mod call;
 mod command_line;
 mod conformance;
+mod doctor;
 mod init;
 mod layers;
 mod load_failures;

@@ -5,10 +5,10 @@
 mod nginx;
 mod systemd;
 
-use clap::{FromArgMatches, ValueEnum};
+use clap::ValueEnum;
 
 use crate::{
-    cli::{self, CommandLine, MISCONFIGURED, complain, explain, say, serve, settings},
+    cli::{say, served::Served, settings},
     config::{Address, Config},
 };
 
@@ -75,20 +75,10 @@ pub(super) fn run(args: &Args) -> u8 {
 
 /// Reads the arguments of `rusgi serve`, or says what is wrong with them.
 fn understand(command: &[String]) -> Result<Site, u8> {
-    let words: Vec<_> =
-        command.iter().skip_while(|word| ["rusgi", "serve"].contains(&word.as_str())).cloned().collect();
-    let argv = ["rusgi", "serve"].into_iter().map(str::to_owned).chain(words.iter().cloned());
-    let parsed = <CommandLine as clap::CommandFactory>::command().try_get_matches_from(argv);
-    let matches = parsed.map_err(|error| explain(&error))?;
-    let serving = matches.subcommand_matches("serve");
-    let parsed = serving.map(serve::Args::from_arg_matches).transpose().map_err(|error| explain(&error))?;
-    let mut args = parsed.ok_or(cli::BUG)?;
-    let (user, group) = (args.privileges.user.take(), args.privileges.group.take());
-    let config = settings::check_elsewhere(&args, serving).map_err(|problems| {
-        problems.iter().for_each(|problem| complain(&problem.to_string()));
-        MISCONFIGURED
-    })?;
-    Ok(Site { words: without_accounts(&words), config, user, group })
+    let mut served = Served::read(command)?;
+    let (user, group) = (served.args.privileges.user.take(), served.args.privileges.group.take());
+    let config = served.config(settings::check_elsewhere)?;
+    Ok(Site { words: without_accounts(&served.words), config, user, group })
 }
 
 /// The words without --user and --group, which the service manager sees to.

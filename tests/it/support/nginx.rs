@@ -88,7 +88,8 @@ pub(crate) fn check(name: &str) -> std::process::Output {
         .unwrap()
 }
 
-fn render(arguments: &[&str]) {
+/// Makes a folder that nginx can run in, by `nginx/render.sh`.
+pub(crate) fn render(arguments: &[&str]) {
     let output = Command::new(in_repository("nginx/render.sh")).args(arguments).output().unwrap();
     assert!(output.status.success(), "nginx/render.sh: {}", String::from_utf8_lossy(&output.stderr));
 }
