@@ -61,8 +61,22 @@ fn describe(status: &Value) -> String {
     if status["degraded"].is_object() {
         text += &describe_failure(status);
     }
+    text += &describe_load(status);
     text += "\nWORKER      PID  GENERATION  STATE     READY FOR\n";
     workers.iter().for_each(|worker| text += &line(worker));
+    text
+}
+
+fn describe_load(status: &Value) -> String {
+    let mut text = format!("{} of {} threads busy\n", status["busy"], status["threads"]);
+    for queue in status["queues"].as_array().iter().copied().flatten() {
+        let waiting = match (queue["length"].as_u64(), queue["limit"].as_u64()) {
+            (Some(length), Some(limit)) => format!("{length} of at most {limit} waiting"),
+            _ => "the kernel does not tell how many wait".to_owned(),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}: {waiting}", plain(&queue["address"]));
+    }
     text
 }
 
@@ -97,7 +111,11 @@ mod tests {
     fn people_read_a_table_and_why_it_is_degraded() {
         let status = json!({
             "version": "1.2.3", "pid": 7, "state": "ready", "generation": 1, "candidate": 3, "wanted": 2,
-            "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"},
+            "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"}, "threads": 2, "busy": 1,
+            "queues": [
+                {"address": "unix:/a", "length": 3, "limit": 64},
+                {"address": "unix:/b", "length": null, "limit": null},
+            ],
             "workers": [
                 {"worker": 1, "pid": 8, "generation": 1, "state": "ready", "age": 12.3},
                 {"worker": 2, "pid": null, "generation": 1, "state": "due", "age": null},
@@ -109,6 +127,9 @@ mod tests {
             "generation 3 is being started",
             "degraded: generation 2",
             "    SyntaxError\n",
+            "1 of 2 threads busy\n",
+            "unix:/a: 3 of at most 64 waiting\n",
+            "unix:/b: the kernel does not tell how many wait\n",
             "     1        8           1  ready     12 s\n",
         ];
         words.iter().for_each(|words| assert!(text.contains(words), "no {words:?} in {text}"));

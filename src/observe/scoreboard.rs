@@ -3,7 +3,7 @@
 
 use std::{
     io, ptr, slice,
-    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence},
+    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     time::Duration,
 };
 
@@ -18,9 +18,29 @@ const NEVER: u64 = u64::MAX;
 /// The rows of all desks of all workers. It lies in a mapping that a fork shares and that stays until the process ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Scoreboard {
+    head: &'static Head,
     slots: &'static [Slot],
     /// Rows that belong to one worker.
     threads: usize,
+}
+
+/// What the mapping begins with. Zero bytes are a new one.
+#[repr(C, align(64))]
+#[derive(Debug)]
+struct Head {
+    /// Rows from the first on that have ever been claimed; nobody reads the others, whose pages do not exist.
+    used: AtomicUsize,
+}
+
+/// What all desks together are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Desks of workers that run; of those that drain as well.
+    pub desks: usize,
+    /// Desks with a request.
+    pub busy: usize,
+    /// Requests that have begun since there is a scoreboard.
+    pub begun: u64,
 }
 
 /// One desk's row, for the desk to write and for its process to read.
@@ -81,14 +101,19 @@ impl Scoreboard {
     pub fn new(workers: usize, threads: usize) -> io::Result<Self> {
         let (workers, threads) = (workers.max(1), threads.max(1));
         let length = workers.checked_mul(threads).ok_or(io::ErrorKind::OutOfMemory)?;
-        let bytes = length.checked_mul(size_of::<Slot>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let rows = length.checked_mul(size_of::<Slot>());
+        let bytes = rows.and_then(|rows| rows.checked_add(size_of::<Head>())).ok_or(io::ErrorKind::OutOfMemory)?;
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
-        // SAFETY: the mapping has room for `length` slots, is aligned to a page, zeroed (which is a valid slot), holds atomics
-        // only and is never unmapped, so it may be shared for as long as the process lives; this function keeps all of that.
-        let slots = unsafe { slice::from_raw_parts(start.cast::<Slot>(), length) };
-        Ok(Self { slots, threads })
+        // SAFETY: the mapping has room for a head and `length` slots, is aligned to a page (and the head's size to a slot),
+        // zeroed (which is a valid head and slot), holds atomics only and is never unmapped, so it may be shared for as long as
+        // the process lives; this function keeps all of that.
+        let (head, slots) = unsafe {
+            let slots = start.byte_add(size_of::<Head>()).cast::<Slot>();
+            (&*start.cast::<Head>(), slice::from_raw_parts(slots, length))
+        };
+        Ok(Self { head, slots, threads })
     }
 
     /// Rows for the desks of worker `pid`, each of whose requests may take `allowance`; `None` when every row is taken.
@@ -98,7 +123,8 @@ impl Scoreboard {
             let first = block.first().map(|slot| &slot.pid);
             first.is_some_and(|first| first.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok())
         };
-        let block = self.slots.chunks_exact(self.threads).find(is_free)?;
+        let (number, block) = self.slots.chunks_exact(self.threads).enumerate().find(|(_, block)| is_free(block))?;
+        self.head.used.fetch_max((number + 1) * self.threads, Ordering::AcqRel);
         let allowance = allowance.map_or(NEVER, milliseconds);
         Some(block.iter().map(|slot| slot.claim(pid, allowance)).collect())
     }
@@ -114,6 +140,23 @@ impl Scoreboard {
         // The first row goes last: it is the one that a new worker claims the block by.
         block.iter().rev().for_each(|slot| slot.pid.store(0, Ordering::Release));
         unfinished
+    }
+}
+
+impl Scoreboard {
+    /// What all desks together are doing now.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let used = self.slots.iter().take(self.head.used.load(Ordering::Acquire));
+        used.fold(Tally::default(), |tally, slot| {
+            let serial = slot.serial.load(Ordering::Relaxed);
+            let is_claimed = slot.pid.load(Ordering::Relaxed) != 0;
+            Tally {
+                desks: tally.desks + usize::from(is_claimed),
+                busy: tally.busy + usize::from(is_claimed && serial % 2 == 1),
+                begun: tally.begun.wrapping_add(serial.div_ceil(2)),
+            }
+        })
     }
 }
 
@@ -281,6 +324,21 @@ mod tests {
         let rows = board.claim(8, LONG).unwrap();
         assert!(rows.iter().all(|row| row.turn().is_none()));
         assert!(board.release(8).is_empty());
+    }
+
+    #[test]
+    fn the_tally_counts_desks_and_what_they_have_begun_ever() {
+        let board = Scoreboard::new(3, 2).unwrap();
+        assert_eq!(board.tally(), Tally::default());
+        let rows = board.claim(7, LONG).unwrap();
+        rows[0].begin(b"");
+        let _ = rows[0].end();
+        rows[1].begin(b"");
+        assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 2 });
+        let _ = board.release(7);
+        assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2 });
+        board.claim(8, LONG).unwrap()[1].begin(b"");
+        assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3 });
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod privileges;
 mod signals;
 mod sockets;
 mod touch;
+mod valve;
 mod watch;
 mod weight;
 
@@ -42,6 +43,7 @@ use crate::{
         notify::Notify,
         signals::Signals,
         touch::Touch,
+        valve::Valve,
         watch::{Equipment, Watch},
         weight::Scales,
     },
@@ -104,8 +106,9 @@ pub fn run(config: &Config, scoreboard: Scoreboard, fork: Forker<'_>) -> Ended {
             return Ended::Exit(Exit::Refused);
         }
     };
+    let valve = Valve::new(&listeners, Instant::now());
     let equipment =
-        equip(config, scoreboard, signals, notify).and_then(|equipment| become_user(config).map(|()| equipment));
+        equip(config, scoreboard, signals, notify, valve).and_then(|equipment| become_user(config).map(|()| equipment));
     match equipment {
         Ok(equipment) => Watch::new(Fleet::new(plan(config), Instant::now()), listeners, equipment).run(fork),
         Err(problem) => {
@@ -123,7 +126,13 @@ fn become_user(config: &Config) -> Result<(), String> {
 }
 
 /// Opens everything beside the listeners that the supervisor watches.
-fn equip(config: &Config, scoreboard: Scoreboard, signals: Signals, notify: Notify) -> Result<Equipment, String> {
+fn equip(
+    config: &Config,
+    scoreboard: Scoreboard,
+    signals: Signals,
+    notify: Notify,
+    valve: Valve,
+) -> Result<Equipment, String> {
     let supervision = &config.supervision;
     let touch = Touch::watch(&supervision.reload_on_touch).map_err(|error| {
         format!("--reload-on-touch: {error}; raise fs.inotify.max_user_instances or correct the path")
@@ -137,6 +146,7 @@ fn equip(config: &Config, scoreboard: Scoreboard, signals: Signals, notify: Noti
         touch,
         admin,
         scales: Scales::new(supervision.recycling, Instant::now()),
+        valve,
     })
 }
 

@@ -20,13 +20,14 @@ use crate::{
     observe::scoreboard::Scoreboard,
     supervisor::{
         Birth, Ended, Fork, Forker,
-        admin::{self, Admin},
+        admin::{self, Admin, View},
         ending::Ending,
         fleet::{Action, Event, Fleet, Scale, Stop},
         notify::{Notify, Stage},
         signals::Signals,
         sockets,
         touch::Touch,
+        valve::Valve,
         weight::Scales,
     },
 };
@@ -54,6 +55,8 @@ pub(super) struct Equipment {
     pub(super) admin: Admin,
     /// What tells heavy workers.
     pub(super) scales: Option<Scales>,
+    /// What minds the listen queues.
+    pub(super) valve: Valve,
 }
 
 /// A descriptor that has something to say.
@@ -62,6 +65,7 @@ enum Source {
     Signals,
     Touch,
     Admin(admin::Source),
+    Listener,
     Forkserver(u32),
     Worker(u32),
 }
@@ -89,6 +93,7 @@ impl Watch {
                 self.attend(source);
             }
             self.weigh();
+            self.mind_queues();
             self.tell(Event::Tick);
         }
     }
@@ -187,20 +192,21 @@ impl Watch {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let Equipment { notify, admin, scales, .. } = &self.equipment;
-        let others = [notify.deadline(), admin.deadline(), scales.as_ref().map(Scales::due_at)];
+        let Equipment { notify, admin, scales, valve, .. } = &self.equipment;
+        let others = [notify.deadline(), admin.deadline(), scales.as_ref().map(Scales::due_at), valve.due_at()];
         self.fleet.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn interests(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
-        let Equipment { signals, touch, admin, .. } = &self.equipment;
+        let Equipment { signals, touch, admin, valve, .. } = &self.equipment;
         let forkservers =
             self.forkservers.iter().map(|(number, channel)| (Source::Forkserver(*number), readable(channel)));
         let workers = self.workers.iter().map(|(slot, channel)| (Source::Worker(*slot), readable(channel)));
         let touch = touch.iter().map(|touch| (Source::Touch, readable(touch)));
         let admin = admin.interests().map(|(source, poll)| (Source::Admin(source), poll));
         let signals = (Source::Signals, readable(signals));
-        [signals].into_iter().chain(touch).chain(admin).chain(forkservers).chain(workers)
+        let listeners = valve.interests(&self.listeners).map(|poll| (Source::Listener, poll));
+        [signals].into_iter().chain(touch).chain(admin).chain(listeners).chain(forkservers).chain(workers)
     }
 
     fn attend(&mut self, source: Source) {
@@ -212,6 +218,7 @@ impl Watch {
                 }
             }
             Source::Admin(source) => self.serve_admin(source),
+            Source::Listener => self.equipment.valve.wake(Instant::now()),
             Source::Forkserver(generation) => self.read_forkserver(generation),
             Source::Worker(slot) => self.read_worker(slot),
         }
@@ -232,12 +239,20 @@ impl Watch {
     }
 
     fn serve_admin(&mut self, source: admin::Source) {
-        match self.equipment.admin.attend(source, &self.fleet) {
+        let Equipment { scoreboard, valve, admin, .. } = &mut self.equipment;
+        valve.measure(&self.listeners, scoreboard);
+        let load = valve.status(&self.listeners);
+        match admin.attend(source, View { fleet: &self.fleet, load: &load }) {
             Some(admin::Order::Reload) => self.reload(),
             Some(admin::Order::Scale(workers)) => self.tell(Event::Scale(Scale::To(workers))),
             Some(admin::Order::Stop) => self.tell(Event::Stop(Stop::Gracefully)),
             None => {}
         }
+    }
+
+    fn mind_queues(&mut self) {
+        let Equipment { scoreboard, valve, .. } = &mut self.equipment;
+        valve.look(&self.listeners, scoreboard, Instant::now());
     }
 
     fn weigh(&mut self) {

@@ -38,6 +38,7 @@ mod process_one;
 mod admin;
 mod chaos;
 mod log_destinations;
+mod overload;
 mod recycling;
 mod reload;
 mod shutdown;

@@ -1,6 +1,7 @@
 //! Listening sockets: bound once by the supervisor, inherited by every worker.
 
 pub mod activation;
+pub mod queue;
 
 mod unix;
 

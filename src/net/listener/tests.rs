@@ -160,3 +160,38 @@ fn a_taken_port_is_explained() {
     let message = bind_tcp_at(&taken.local_addr().unwrap().to_string()).unwrap_err().to_string();
     assert!(message.contains("stop the server that listens there"), "{message}");
 }
+
+#[test]
+fn the_kernel_tells_how_many_wait_to_be_accepted() {
+    let directory = Directory::new("queue");
+    let unix = directory.bind().unwrap();
+    let tcp = bind_tcp_at("127.0.0.1:0").unwrap();
+    let length = |listener: &Listener| queue::Gauge::of(listener).unwrap().read(listener).unwrap();
+    for listener in [&unix, &tcp] {
+        assert_eq!(length(listener), queue::Queue { length: 0, limit: 16 });
+    }
+    let waiting = [(); 3].map(|()| UnixStream::connect(directory.socket()).unwrap());
+    assert_eq!(length(&unix).length, 3);
+    drop(waiting);
+    // Whoever has gone is in the queue until somebody accepts.
+    assert_eq!(length(&unix).length, 3);
+    // A connection counts from its first byte, or after a second: see defer_accept.
+    let mut peer = TcpStream::connect(tcp.address()).unwrap();
+    io::Write::write_all(&mut peer, b"x").unwrap();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while length(&tcp).length == 0 && std::time::Instant::now() < give_up {
+        thread::yield_now();
+    }
+    assert_eq!(length(&tcp).length, 1);
+}
+
+#[test]
+fn a_socket_that_the_kernel_does_not_know_cannot_be_measured() {
+    let directory = Directory::new("unmeasured");
+    let listener = directory.bind().unwrap();
+    let gauge = match queue::Gauge::of(&listener).unwrap() {
+        queue::Gauge::Unix { diagnosis, .. } => queue::Gauge::Unix { diagnosis, inode: 1 },
+        tcp => tcp,
+    };
+    assert_eq!(gauge.read(&listener).unwrap_err().kind(), io::ErrorKind::NotFound);
+}

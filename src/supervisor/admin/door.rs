@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::{
     net::listener::Listener,
     supervisor::{
-        admin::{Order, http::Reply, route, visit::Visit},
+        admin::{Order, View, http::Reply, route, visit::Visit},
         fleet::{Fleet, Outcome},
     },
 };
@@ -65,13 +65,13 @@ impl Door {
     }
 
     /// Sees to `caller`; returns what is to be done because of it.
-    pub(super) fn attend(&mut self, caller: Caller, fleet: &Fleet) -> Option<Order> {
+    pub(super) fn attend(&mut self, caller: Caller, view: View<'_>) -> Option<Order> {
         match caller {
             Caller::Newcomer => self.let_in(),
             Caller::Visitor(number) => {
                 let visit = self.visits.get_mut(&number)?;
                 let request = visit.attend()?;
-                let (reply, order) = route::answer(&request, self.rights, fleet, Instant::now());
+                let (reply, order) = route::answer(&request, self.rights, view, Instant::now());
                 visit.take(reply);
                 return order;
             }

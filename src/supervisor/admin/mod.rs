@@ -19,8 +19,18 @@ use crate::{
     supervisor::{
         admin::door::{Caller, Door, Rights},
         fleet::Fleet,
+        valve::LoadStatus,
     },
 };
+
+/// What visitors are told of.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    /// The processes.
+    pub(super) fleet: &'a Fleet,
+    /// The listen queues and what is being served.
+    pub(super) load: &'a LoadStatus,
+}
 
 /// The sockets and those who have come to them.
 pub(super) struct Admin {
@@ -76,8 +86,8 @@ impl Admin {
     }
 
     /// Sees to `source`; returns what is to be done because of it.
-    pub(super) fn attend(&mut self, source: Source, fleet: &Fleet) -> Option<Order> {
-        self.doors.get_mut(source.door)?.attend(source.caller, fleet)
+    pub(super) fn attend(&mut self, source: Source, view: View<'_>) -> Option<Order> {
+        self.doors.get_mut(source.door)?.attend(source.caller, view)
     }
 
     /// Tells those who wait for a reload what has become of it, and sees off who has left or is too slow.

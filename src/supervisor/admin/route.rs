@@ -2,13 +2,16 @@
 
 use std::time::Instant;
 
+use serde::Serialize;
+
 use crate::supervisor::{
     admin::{
-        Order,
+        Order, View,
         door::Rights,
         http::{Reply, Request},
     },
-    fleet::Fleet,
+    fleet::{Fleet, Status},
+    valve::LoadStatus,
 };
 
 /// An answer, or when there will be one.
@@ -21,7 +24,8 @@ pub(super) enum Answer {
 }
 
 /// The answer to `request` of a visitor with these rights, and what is to be done because of it.
-pub(super) fn answer(request: &Request, rights: Rights, fleet: &Fleet, now: Instant) -> (Answer, Option<Order>) {
+pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Instant) -> (Answer, Option<Order>) {
+    let View { fleet, load } = view;
     let Some((method, route)) = ROUTES.iter().find(|(_, route)| *route == request.path) else {
         return said(404, "there are /livez, /readyz, /status, and to POST to /reload, /stop, /scale?workers=N");
     };
@@ -38,15 +42,24 @@ pub(super) fn answer(request: &Request, rights: Rights, fleet: &Fleet, now: Inst
         "/livez" => said(200, "alive"),
         "/readyz" if fleet.is_ready() => said(200, "ready"),
         "/readyz" => said(503, "not ready"),
-        "/status" => (status(fleet, now), None),
+        "/status" => (status(fleet.status(now), load), None),
         "/reload" => reload(request, fleet),
         "/stop" => (Answer::Now(Reply::text(202, "stopping".to_owned())), Some(Order::Stop)),
         _ => scale(request),
     }
 }
 
-fn status(fleet: &Fleet, now: Instant) -> Answer {
-    Answer::Now(match serde_json::to_string(&fleet.status(now)) {
+/// What `/status` answers.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    fleet: Status,
+    #[serde(flatten)]
+    load: &'a LoadStatus,
+}
+
+fn status(fleet: Status, load: &LoadStatus) -> Answer {
+    Answer::Now(match serde_json::to_string(&Whole { fleet, load }) {
         Ok(status) => Reply::json(200, status),
         Err(error) => Reply::text(500, error.to_string()),
     })

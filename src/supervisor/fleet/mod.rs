@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 
 pub(super) use event::{Action, Event, Scale, Stop};
 pub(super) use plan::Plan;
+pub(super) use status::Status;
 pub(super) use succession::Outcome;
 
 use crate::supervisor::{

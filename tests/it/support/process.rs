@@ -70,6 +70,13 @@ pub(crate) fn ticks(pid: i32) -> u64 {
     fields[11..13].iter().map(|time| time.parse::<u64>().unwrap()).sum()
 }
 
+/// How often the main thread of `pid` has gone to sleep so far.
+pub(crate) fn sleeps(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
 /// Whether `holds` comes true in time; for what the operating system tells nobody about.
 pub(crate) fn eventually(holds: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
