@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs through apt what is missing for the named jobs, and nothing that is there already.
-# usage: .ci/install.sh [make] [rust] [python] [nginx] [systemd] [bench]
+# usage: .ci/install.sh [make] [rust] [python] [nginx] [systemd] [strace] [bench]
 set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -39,8 +39,9 @@ for job in "$@"; do
         python) need_python ;;
         nginx) there nginx || need nginx ;;
         systemd) there systemd-analyze || need systemd ;;
+        strace) there strace || need strace ;;
         bench) there strace || need strace; there wrk || need wrk ;;
-        *) echo "$job: not a job: say make, rust, python, nginx, systemd or bench" >&2 && exit 64 ;;
+        *) echo "$job: not a job: say make, rust, python, nginx, systemd, strace or bench" >&2 && exit 64 ;;
     esac
 done
 

@@ -80,6 +80,10 @@ def crash(environ, start_response):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def leave(environ, start_response):
+    os._exit(9)
+
+
 def crash_mid_stream(environ, start_response):
     start_response("200 OK", PLAIN)
     yield b"the first half"
@@ -113,6 +117,7 @@ ROUTES = {
     "/hop-by-hop": hop_by_hop,
     "/segfault": segfault,
     "/crash": crash,
+    "/leave": leave,
     "/crash-mid-stream": crash_mid_stream,
     "/cut-body": cut_body,
 }

@@ -37,6 +37,8 @@ mod probes;
 mod process_one;
 mod admin;
 mod chaos;
+mod crashes;
+mod endurance;
 mod log_destinations;
 mod overload;
 mod recycling;

@@ -79,3 +79,17 @@ fn a_killed_worker_is_replaced() {
     daemon.log.await_line(&["died", "SIGKILL"]);
     assert_ne!(daemon.get("/").json()["pid"], before["pid"]);
 }
+
+#[test]
+fn signals_that_are_not_for_workers_are_not_passed_on() {
+    let scratch = Scratch::new();
+    let daemon = serve(&scratch, "process").start();
+    let before = daemon.get("/").json();
+    for signal in [Signal::SIGUSR1, Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTTIN, Signal::SIGTTOU] {
+        process::signal(process_one(&daemon), signal);
+    }
+    // The last of them has arrived, and so have all.
+    daemon.log.await_line(&["scaling to 1 worker"]);
+    let after = daemon.get("/").json();
+    assert_eq!((&after["pid"], &after["signals"]), (&before["pid"], &0.into()));
+}

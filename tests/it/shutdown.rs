@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -137,6 +138,22 @@ fn term_while_the_application_is_being_imported_stops_promptly() {
         daemon.wait().expect(0);
         assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         assert!(!socket.exists());
+    }
+}
+
+#[test]
+fn term_at_any_moment_of_the_start_leaves_nothing_behind() {
+    for moment in 0..16 {
+        let daemon = Serve::app("respond").workers(2).spawn();
+        // Any moment is as good as another, so none is waited for.
+        thread::sleep(Duration::from_millis(8 * moment));
+        let (socket, group) = (daemon.socket(), Pid::from_raw(daemon.pid()));
+        daemon.signal(Signal::SIGTERM);
+        let stopped = daemon.wait();
+        // The first moments belong to the system, which has its own way.
+        assert!(stopped.is_ended_by(Signal::SIGTERM) || stopped.code() == 0, "{}", stopped.log);
+        assert!(!socket.exists());
+        assert!(killpg(group, None).is_err(), "somebody is left");
     }
 }
 

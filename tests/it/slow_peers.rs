@@ -1,6 +1,7 @@
 //! A peer that is slow, or says nothing at all, never keeps the others waiting.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -8,7 +9,8 @@ use std::{
 use crate::support::{
     daemon::{Daemon, Serve, executable},
     gate::Gate,
-    in_repository,
+    in_repository, load,
+    nginx::Nginx,
     packet::Packet,
     peer::Peer,
     process,
@@ -78,6 +80,43 @@ fn fifty_slow_readers_hold_up_nobody() {
     let slow = stalled(&daemon, &Packet::get("/large").bytes());
     expect_prompt_answers(&daemon);
     drop(slow);
+}
+
+/// Has each of `peers` send another byte of `bytes` every second until `is_over`.
+fn dribble(peers: &mut [Peer], bytes: &[u8], is_over: &AtomicBool) {
+    for byte in bytes.chunks(1) {
+        for peer in &mut *peers {
+            peer.send(byte);
+        }
+        // The pace is what the peers are about.
+        (0..20).filter(|_| !is_over.load(Ordering::Relaxed)).for_each(|_| thread::sleep(Duration::from_millis(50)));
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn fifty_peers_that_dribble_and_fifty_stalled_bodies_change_nothing_for_others() {
+    let daemon = Serve::app("hello").workers(2).start();
+    let nginx = Nginx::start("unix-socket.conf", &daemon);
+    let visit = || load::during(200, || nginx.connect(), || thread::sleep(Duration::from_millis(2500)));
+    let alone = visit().expect_no_failure();
+    let packet = Packet::post("/", "a body of which half is missing").bytes();
+    let _stalled = stalled(&daemon, &packet[..packet.len() - 15]);
+    let mut dribbling = stalled(&daemon, &packet[..1]);
+    let is_over = AtomicBool::new(false);
+    let beside = thread::scope(|scope| {
+        scope.spawn(|| dribble(&mut dribbling, &packet[1..], &is_over));
+        let report = visit();
+        is_over.store(true, Ordering::Relaxed);
+        report
+    });
+    eprintln!("alone:  {alone}\nbeside: {beside}");
+    let beside = beside.expect_no_failure();
+    let most = 2 * alone.percentile(50) + Duration::from_millis(5);
+    assert!(beside.percentile(50) < most, "alone {alone}, beside slow peers {beside}");
+    assert!(beside.worst < PROMPT, "{beside}");
 }
 
 #[test]

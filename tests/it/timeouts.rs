@@ -145,7 +145,7 @@ fn code_that_holds_the_gil_is_found_by_its_stack() {
     daemon.ask(&Packet::get("/keeps-the-gil")).expect(504);
     daemon.log.await_line(&["GIL is held"]);
     daemon.log.await_line(&["slow.py", "keeps_the_gil"]);
-    daemon.log.await_line(&["method=GET", "path=/keeps-the-gil", "age="]);
+    daemon.log.await_line(&["method=GET", "path=/keeps-the-gil", "request_id=", "age="]);
 }
 
 #[test]

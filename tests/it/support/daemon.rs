@@ -2,7 +2,10 @@
 
 use std::{
     ffi::OsString,
-    os::unix::{net::UnixStream, process::CommandExt},
+    os::unix::{
+        net::UnixStream,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -295,6 +298,11 @@ impl Stopped {
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "{}:\n{}{}", self.status, self.log, self.output);
         self
+    }
+
+    /// Whether `signal` ended it.
+    pub(crate) fn is_ended_by(&self, signal: Signal) -> bool {
+        self.status.signal() == Some(signal as i32)
     }
 
     pub(crate) fn code(&self) -> i32 {

@@ -1,6 +1,7 @@
 //! Visitors who come when they come, however long the others take (an open loop), and count what went wrong.
 
 use std::{
+    fmt,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,6 +21,34 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<String>,
     /// The longest time from when a request was due to the end of its response.
     pub(crate) worst: Duration,
+    times: Vec<Duration>,
+}
+
+impl Report {
+    /// The time that `percent` of the requests took at most.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+
+    /// Asserts that every request was answered whole.
+    pub(crate) fn expect_no_failure(self) -> Self {
+        assert!(self.failures.is_empty(), "{self}\n{:#?}", self.failures);
+        self
+    }
+}
+
+/// The figures on one line.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (failed, [half, most]) = (self.failures.len(), [50, 99].map(|percent| self.percentile(percent)));
+        write!(
+            f,
+            "{} requests, {failed} failed, p50 {half:.1?}, p99 {most:.1?}, worst {:.1?}",
+            self.requests, self.worst
+        )
+    }
 }
 
 /// Has visitors ask for `/` `rate` times a second while `work` runs; each request is a connection of `connect`'s.
@@ -38,6 +67,7 @@ pub(crate) fn during(rate: u32, connect: impl Fn() -> Peer + Sync, work: impl Fn
             let mut report = report.lock().unwrap();
             report.requests += 1;
             report.worst = report.worst.max(due.elapsed());
+            report.times.push(due.elapsed());
             if !is_whole {
                 report.failures.push(format!("{reply:?}"));
             }

@@ -19,6 +19,11 @@ pub(crate) mod systemd;
 /// How long anything that must happen may take before the test gives up.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// How many a test makes of something: what the environment variable `name` says, else `usual`, few enough for every day.
+pub(crate) fn how_many(name: &str, usual: u32) -> u32 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: write a number")))
+}
+
 /// The file or folder at `path` inside the repository.
 pub(crate) fn in_repository(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -64,6 +64,13 @@ pub(crate) fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// The memory of `pid` that is resident, in KiB.
+pub(crate) fn resident(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
+
 /// The CPU time that `pid` has used so far, in clock ticks (a hundredth of a second everywhere).
 pub(crate) fn ticks(pid: i32) -> u64 {
     let fields = stat(pid);
