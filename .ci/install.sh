@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs through apt what is missing for the named jobs, and nothing that is there already.
-# usage: .ci/install.sh [make] [rust] [python] [nginx] [systemd] [strace] [bench]
+# usage: .ci/install.sh [make] [rust] [python] [nginx] [clients] [systemd] [strace] [bench]
 set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -40,8 +40,13 @@ for job in "$@"; do
         nginx) there nginx || need nginx ;;
         systemd) there systemd-analyze || need systemd ;;
         strace) there strace || need strace ;;
+        clients)
+            # without what starts it: apache2 would add the service
+            there apache2 || need apache2-bin
+            there lighttpd || need lighttpd
+            ;;
         bench) there strace || need strace; there wrk || need wrk ;;
-        *) echo "$job: not a job: say make, rust, python, nginx, systemd, strace or bench" >&2 && exit 64 ;;
+        *) echo "$job: not a job: say make, rust, python, nginx, clients, systemd, strace or bench" >&2 && exit 64 ;;
     esac
 done
 
@@ -62,8 +67,23 @@ elif [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "installing what is missing:$missing"
-case $missing in *nginx*) echo "(Debian starts nginx on port 80 when it installs it; 'systemctl disable --now nginx' if that is not wanted)" ;; esac
+servers=
+for server in nginx lighttpd; do
+    case "$missing " in *" $server "*) servers="$servers $server" ;; esac
+done
+# Debian starts a server when it installs it, and there may be another on port 80 already
+policy=/usr/sbin/policy-rc.d
+if [ -n "$servers" ] && [ ! -e $policy ]; then
+    echo "(not to be started, now or at boot:$servers)"
+    # shellcheck disable=SC2064  # what is meant now is meant then
+    trap "$sudo rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod 755 $policy
+fi
 # shellcheck disable=SC2086  # several words are meant
 $sudo apt-get update $quiet
 # shellcheck disable=SC2086  # several words are meant
 $sudo env DEBIAN_FRONTEND=noninteractive $apt $quiet
+for server in $servers; do
+    $sudo update-rc.d "$server" disable >/dev/null
+done

@@ -49,6 +49,7 @@ mod timeouts;
 mod workers;
 
 mod behind_nginx;
+mod behind_others;
 mod checkers;
 mod differential;
 mod django;

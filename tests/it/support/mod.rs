@@ -14,6 +14,7 @@ pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod reply;
 pub(crate) mod scratch;
+pub(crate) mod site;
 pub(crate) mod systemd;
 
 /// How long anything that must happen may take before the test gives up.
