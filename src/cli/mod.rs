@@ -1,5 +1,8 @@
 //! The command line: flags as typed, one file for each subcommand.
 
+mod answer;
+mod asked;
+mod bench;
 mod call;
 mod client;
 mod dial;
@@ -54,6 +57,8 @@ enum Command {
     Init(init::Args),
     /// Send a request to a uwsgi server, as nginx would, and write the response
     Call(Box<call::Args>),
+    /// Put load on a uwsgi server, and measure how it answers
+    Bench(Box<bench::Args>),
 }
 
 /// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
@@ -93,6 +98,7 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Doctor(args) => doctor::run(&args),
             Command::Init(args) => init::run(&args),
             Command::Call(args) => call::run(&args),
+            Command::Bench(args) => bench::run(&args),
         },
         Err(error) => explain(&error),
     }

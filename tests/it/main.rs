@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod command_line;
 mod conformance;
