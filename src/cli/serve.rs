@@ -7,7 +7,7 @@ use tracing::error;
 
 use crate::{
     cli::{MISCONFIGURED, complain, privileges::PrivilegeArgs, settings, supervision::SupervisionArgs},
-    config::Config,
+    config::{Config, Range},
     forkserver::{self, process},
     observe::{
         logging::{self, Process},
@@ -100,9 +100,21 @@ pub(super) struct ListenArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Processes")]
 pub(super) struct WorkerArgs {
-    /// Worker processes [default: the CPUs that affinity and cgroup allow]
-    #[arg(long, env = "RUSGI_WORKERS", value_name = "N", allow_hyphen_values = true)]
+    /// Worker processes: N, or as many from MIN to MAX as the load demands [default: the CPUs that affinity and cgroup allow]
+    ///
+    /// There are more within about a second when the threads are busy or connections wait, and one less each time it has
+    /// been quiet for --scale-down-after. A busy worker is never killed for that.
+    #[arg(long, env = "RUSGI_WORKERS", value_name = "N|MIN..MAX", allow_hyphen_values = true)]
     pub(super) workers: Option<String>,
+    /// How long fewer workers must have been enough before there is one less, with --workers MIN..MAX
+    #[arg(
+        long,
+        env = "RUSGI_SCALE_DOWN_AFTER",
+        value_name = "TIME",
+        default_value = "30s",
+        allow_hyphen_values = true
+    )]
+    pub(super) scale_down_after: String,
     /// Python threads in each worker
     #[arg(long, env = "RUSGI_THREADS", value_name = "N", default_value = "1", allow_hyphen_values = true)]
     pub(super) threads: String,
@@ -172,14 +184,19 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
         error!("this process cannot be prepared ({refusal}); check /dev/null and the limit on open files");
         return supervisor::Exit::Refused.code();
     }
-    // Room for a few generations of workers at a time; pages that are not used cost nothing.
-    match Scoreboard::new(4 * config.workers.count + 16, config.workers.threads) {
+    match Scoreboard::new(room(config.workers.range), config.workers.threads) {
         Ok(scoreboard) => supervise(door, &config, scoreboard),
         Err(refusal) => {
             error!("the scoreboard cannot be made ({refusal}); free some memory, or use fewer workers and threads");
             supervisor::Exit::Refused.code()
         }
     }
+}
+
+/// How many workers there may be at a time: eight generations of as many as there may ever be, one more that is on trial, and
+/// replacements. Operators may ask for more workers later; pages that are not used cost nothing.
+fn room(workers: Range) -> usize {
+    9 * workers.most.max(64) + 16
 }
 
 /// Returns in the supervisor, in every forkserver and in every worker; each has its own exit code.

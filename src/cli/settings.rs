@@ -15,7 +15,8 @@ use crate::{
         supervision,
     },
     config::{
-        Account, Address, App, Config, Limits, Listen, Log, Mount, Owner, Problem, Target, Workers, machine, owner,
+        Account, Address, App, Config, Limits, Listen, Log, Mount, Owner, Problem, Range, Target, Workers, machine,
+        owner,
         quantity::{parse_count, parse_duration, parse_limit, parse_size},
     },
 };
@@ -183,16 +184,18 @@ fn addresses(texts: &[String], found: &mut Found<'_>) -> Option<Vec<Address>> {
 }
 
 fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
-    let count = match &args.workers {
-        Some(text) => found.take("workers", parse_count(text, 1..=MOST_WORKERS)),
-        None => Some(machine::cpus().min(MOST_WORKERS)),
+    let range = match &args.workers {
+        Some(text) => found.take("workers", text.parse()),
+        None => Some(Range::fixed(machine::cpus())),
     };
+    let scale_down_after = found.duration("scale_down_after", &args.scale_down_after);
     let threads = found.take("threads", parse_count(&args.threads, 1..=MOST_THREADS));
     let stop_timeout = found.duration("stop_timeout", &args.stop_timeout);
     let request_timeout = found.take("request_timeout", parse_limit(&args.request_timeout));
     let timeout_grace = found.duration("timeout_grace", &args.timeout_grace);
     Some(Workers {
-        count: count?,
+        range: range?,
+        scale_down_after: scale_down_after?,
         threads: threads?,
         stop_timeout: stop_timeout?,
         request_timeout: request_timeout?,
@@ -221,7 +224,6 @@ fn log(args: &LogArgs, found: &mut Found<'_>) -> Option<Log> {
     Some(Log { level: level?, format: format? })
 }
 
-const MOST_WORKERS: usize = 1024;
 const MOST_THREADS: usize = 1024;
 const DEFAULT_QUEUE: i32 = 4096;
 const LONGEST_QUEUE: usize = 65_535;
@@ -260,7 +262,8 @@ mod tests {
         assert!(config.listen.is_default);
         assert_eq!((config.listen.socket_mode, config.listen.socket_owner), (0o660, None));
         assert!((1..=4096).contains(&config.listen.backlog));
-        assert!(config.workers.count >= 1);
+        assert!(config.workers.range.is_fixed() && config.workers.range.least >= 1);
+        assert_eq!(config.workers.scale_down_after.as_secs(), 30);
         assert_eq!((config.workers.threads, config.workers.stop_timeout), (1, Duration::from_secs(25)));
         let patience = (config.workers.request_timeout, config.workers.timeout_grace.as_secs());
         assert_eq!(patience, (Some(Duration::from_secs(55)), 5));
@@ -285,7 +288,8 @@ mod tests {
             "--socket-mode=666",
             "--socket-owner=0:0",
             "--backlog=64",
-            "--workers=3",
+            "--workers=3..6",
+            "--scale-down-after=5m",
             "--threads=4",
             "--stop-timeout=1m",
             "--request-timeout=0",
@@ -305,7 +309,8 @@ mod tests {
         assert_eq!(config.privileges.account, Account::find("root", Some("5")).ok());
         assert!(config.privileges.may_be_root);
         assert_eq!(config.listen.socket_owner, Some(Owner { user: Some(0), group: Some(0) }));
-        assert_eq!((config.workers.count, config.workers.threads), (3, 4));
+        assert_eq!((config.workers.range, config.workers.threads), (Range { least: 3, most: 6 }, 4));
+        assert_eq!(config.workers.scale_down_after, Duration::from_secs(300));
         assert_eq!(config.workers.stop_timeout, Duration::from_secs(60));
         assert_eq!((config.workers.request_timeout, config.workers.timeout_grace.as_secs()), (None, 2));
         assert_eq!(config.log.format, Format::Json);

@@ -55,6 +55,9 @@ fn describe(status: &Value) -> String {
         status["wanted"],
         status["pid"],
     );
+    if status["least"] != status["most"] {
+        text += &format!("scaled by load: {} to {} workers\n", status["least"], status["most"]);
+    }
     if let Some(candidate) = status["candidate"].as_u64() {
         text += &format!("generation {candidate} is being started\n");
     }
@@ -111,6 +114,7 @@ mod tests {
     fn people_read_a_table_and_why_it_is_degraded() {
         let status = json!({
             "version": "1.2.3", "pid": 7, "state": "ready", "generation": 1, "candidate": 3, "wanted": 2,
+            "least": 2, "most": 8,
             "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"}, "threads": 2, "busy": 1,
             "queues": [
                 {"address": "unix:/a", "length": 3, "limit": 64},
@@ -124,6 +128,7 @@ mod tests {
         let text = describe(&status);
         assert!(text.starts_with("rusgi 1.2.3 ready: generation 1, 1 of 2 workers ready, pid 7\n"), "{text}");
         let words = [
+            "scaled by load: 2 to 8 workers\n",
             "generation 3 is being started",
             "degraded: generation 2",
             "    SyntaxError\n",

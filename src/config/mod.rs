@@ -12,6 +12,7 @@ pub mod owner;
 pub mod privileges;
 pub mod problem;
 pub mod quantity;
+pub mod range;
 pub mod supervision;
 pub mod target;
 
@@ -24,6 +25,7 @@ pub use mount::Mount;
 pub use owner::Owner;
 pub use privileges::{Account, Known, Privileges};
 pub use problem::Problem;
+pub use range::Range;
 pub use supervision::{Recycling, Supervision};
 pub use target::{Callable, Target};
 
@@ -83,8 +85,10 @@ pub struct Listen {
 /// The worker processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// Worker processes; at least 1.
-    pub count: usize,
+    /// Worker processes.
+    pub range: Range,
+    /// How long less must have been enough before there is one worker less.
+    pub scale_down_after: Duration,
     /// Python threads (desks) in each worker; at least 1.
     pub threads: usize,
     /// How long requests in flight may take to finish once rusgi was asked to stop.

@@ -147,8 +147,7 @@ impl Scoreboard {
     /// What all desks together are doing now.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let used = self.slots.iter().take(self.head.used.load(Ordering::Acquire));
-        used.fold(Tally::default(), |tally, slot| {
+        self.used().iter().fold(Tally::default(), |tally, slot| {
             let serial = slot.serial.load(Ordering::Relaxed);
             let is_claimed = slot.pid.load(Ordering::Relaxed) != 0;
             Tally {
@@ -156,6 +155,19 @@ impl Scoreboard {
                 busy: tally.busy + usize::from(is_claimed && serial % 2 == 1),
                 begun: tally.begun.wrapping_add(serial.div_ceil(2)),
             }
+        })
+    }
+
+    fn used(&self) -> &'static [Slot] {
+        self.slots.get(..self.head.used.load(Ordering::Acquire)).unwrap_or(self.slots)
+    }
+
+    /// Every worker that has rows here, with the number of its desks that have a request.
+    pub fn busy(&self) -> impl Iterator<Item = (i32, usize)> {
+        let is_busy = |slot: &&Slot| slot.serial.load(Ordering::Relaxed) % 2 == 1;
+        self.used().chunks_exact(self.threads).filter_map(move |block| {
+            let pid = block.first()?.pid.load(Ordering::Acquire);
+            (pid != 0).then(|| (pid, block.iter().filter(is_busy).count()))
         })
     }
 }
@@ -339,6 +351,19 @@ mod tests {
         assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2 });
         board.claim(8, LONG).unwrap()[1].begin(b"");
         assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3 });
+    }
+
+    #[test]
+    fn busy_desks_are_counted_by_their_worker() {
+        let board = Scoreboard::new(3, 2).unwrap();
+        let busy = |board: &Scoreboard| board.busy().collect::<Vec<_>>();
+        assert_eq!(busy(&board), []);
+        let (first, second) = (board.claim(7, LONG).unwrap(), board.claim(8, LONG).unwrap());
+        first.iter().chain(&second[..1]).for_each(|row| row.begin(b""));
+        let _ = first[0].end();
+        assert_eq!(busy(&board), [(7, 1), (8, 1)]);
+        let _ = board.release(7);
+        assert_eq!(busy(&board), [(8, 1)]);
     }
 
     #[test]

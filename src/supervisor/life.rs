@@ -79,6 +79,11 @@ impl WorkerLife {
         matches!(self.state, State::Starting { .. })
     }
 
+    /// Whether it has stopped accepting and finishes what it has.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.state, State::Draining { .. })
+    }
+
     /// Since when connections have been accepted, if they are.
     pub(super) fn ready_since(&self) -> Option<Instant> {
         if let State::Ready { since, .. } = self.state { Some(since) } else { None }
@@ -132,6 +137,11 @@ impl WorkerLife {
             self.state = State::Draining { pid };
             self.kill_at = Some(kill_at);
         }
+    }
+
+    /// The worker, if it is to be killed, is not before `at`.
+    pub(super) fn spare(&mut self, at: Instant) {
+        self.kill_at = self.kill_at.map(|kill_at| kill_at.max(at));
     }
 
     /// The worker cannot be spoken to any more: it has to end by itself until `kill_at`, unless it is draining anyway.

@@ -152,7 +152,9 @@ fn equip(
 
 fn plan(config: &Config) -> Plan {
     Plan {
-        workers: config.workers.count,
+        workers: config.workers.range.least,
+        range: config.workers.range,
+        scale_down_after: config.workers.scale_down_after,
         threads: config.workers.threads,
         start_timeout: config.supervision.start_timeout,
         stop_timeout: config.workers.stop_timeout,

@@ -1,7 +1,7 @@
 //! The supervisor's eyes and hands: waits on descriptors, tells the fleet what happened, does what the fleet decides.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use crate::{
         Birth, Ended, Fork, Forker,
         admin::{self, Admin, View},
         ending::Ending,
-        fleet::{Action, Event, Fleet, Scale, Stop},
+        fleet::{Action, Demand, Event, Fleet, Scale, Stop},
         notify::{Notify, Stage},
         signals::Signals,
         sockets,
@@ -94,6 +94,7 @@ impl Watch {
             }
             self.weigh();
             self.mind_queues();
+            self.look();
             self.tell(Event::Tick);
         }
     }
@@ -193,7 +194,9 @@ impl Watch {
 
     fn deadline(&self) -> Option<Instant> {
         let Equipment { notify, admin, scales, valve, .. } = &self.equipment;
-        let others = [notify.deadline(), admin.deadline(), scales.as_ref().map(Scales::due_at), valve.due_at()];
+        let weighing = scales.as_ref().map(Scales::due_at);
+        let looking = self.fleet.next_look(valve.is_resting());
+        let others = [notify.deadline(), admin.deadline(), weighing, valve.due_at(), looking];
         self.fleet.deadline().into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -244,7 +247,7 @@ impl Watch {
         let load = valve.status(&self.listeners);
         match admin.attend(source, View { fleet: &self.fleet, load: &load }) {
             Some(admin::Order::Reload) => self.reload(),
-            Some(admin::Order::Scale(workers)) => self.tell(Event::Scale(Scale::To(workers))),
+            Some(admin::Order::Scale(range)) => self.tell(Event::Scale(Scale::To(range))),
             Some(admin::Order::Stop) => self.tell(Event::Stop(Stop::Gracefully)),
             None => {}
         }
@@ -262,6 +265,18 @@ impl Watch {
         let fleet = &self.fleet;
         let heavy = scales.weigh(Instant::now(), || fleet.living());
         heavy.into_iter().for_each(|event| self.tell(event));
+    }
+
+    /// Tells the fleet how busy the workers are, when that is due and matters.
+    fn look(&mut self) {
+        let Equipment { scoreboard, valve, .. } = &self.equipment;
+        if self.fleet.next_look(valve.is_resting()).is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let slots: HashMap<_, _> = self.fleet.living().into_iter().map(|(slot, pid)| (pid, slot)).collect();
+        let busy = scoreboard.busy().filter_map(|(pid, desks)| Some((*slots.get(&pid)?, desks))).collect();
+        let demand = Demand { busy, waiting: valve.waiting() };
+        self.tell(Event::Demand(demand));
     }
 }
 

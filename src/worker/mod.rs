@@ -79,7 +79,7 @@ pub fn run(work: Work, channel: Channel) -> u8 {
         Ok(acceptor) => Arc::new(acceptor),
         Err(error) => return refused("accept", &error),
     };
-    let facts = Facts { multithread: work.workers.threads > 1, multiprocess: work.workers.count > 1 };
+    let facts = Facts { multithread: work.workers.threads > 1, multiprocess: work.workers.range.most > 1 };
     let wear = match wear(work.recycling, &channel) {
         Ok(wear) => wear,
         Err(error) => return refused("channel", &error),

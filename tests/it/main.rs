@@ -44,6 +44,7 @@ mod log_destinations;
 mod overload;
 mod recycling;
 mod reload;
+mod scaling;
 mod shutdown;
 mod systemd;
 mod timeouts;

@@ -33,9 +33,9 @@ fn queue(config: &Config) -> Finding {
 }
 
 fn cpus(config: &Config) -> Finding {
-    let (cpus, workers) = (machine::cpus(), config.workers.count);
+    let (cpus, workers) = (machine::cpus(), config.workers.range);
     let what = format!("--workers {workers} on the {cpus} CPUs that affinity and cgroup allow");
-    if workers <= MOST_PER_CPU * cpus {
+    if workers.most <= MOST_PER_CPU * cpus {
         return Finding::fine(what);
     }
     Finding::warning(
@@ -48,7 +48,7 @@ fn memory(config: &Config) -> Finding {
     let Some(limit) = machine::memory() else {
         return Finding::fine("memory: no limit by cgroup");
     };
-    let each = limit / config.workers.count.max(1) as u64;
+    let each = limit / config.workers.range.most.max(1) as u64;
     let what = format!("memory: the cgroup allows {} MiB, {} MiB for each worker", limit >> 20, each >> 20);
     match config.supervision.recycling.max_rss {
         Some(most) if most > each => Finding::warning(

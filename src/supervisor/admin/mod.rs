@@ -14,7 +14,7 @@ use rustix::event::PollFd;
 use tracing::info;
 
 use crate::{
-    config::{self, Address, Listen, Owner},
+    config::{self, Address, Listen, Owner, Range},
     net::listener::{BindError, Listener},
     supervisor::{
         admin::door::{Caller, Door, Rights},
@@ -49,8 +49,8 @@ pub(super) struct Source {
 pub(super) enum Order {
     /// Load new code.
     Reload,
-    /// Have that many workers.
-    Scale(usize),
+    /// Have that many workers, or as many within that range as the load demands.
+    Scale(Range),
     /// Stop gracefully.
     Stop,
 }

@@ -4,14 +4,17 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::supervisor::{
-    admin::{
-        Order, View,
-        door::Rights,
-        http::{Reply, Request},
+use crate::{
+    config::Range,
+    supervisor::{
+        admin::{
+            Order, View,
+            door::Rights,
+            http::{Reply, Request},
+        },
+        fleet::{Fleet, Status},
+        valve::LoadStatus,
     },
-    fleet::{Fleet, Status},
-    valve::LoadStatus,
 };
 
 /// An answer, or when there will be one.
@@ -75,12 +78,15 @@ fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
 }
 
 fn scale(request: &Request) -> (Answer, Option<Order>) {
-    let workers = request.parameter("workers").and_then(|text| text.parse().ok());
-    match workers.filter(|workers| (1..=MOST_WORKERS).contains(workers)) {
-        Some(workers) => {
-            (Answer::Now(Reply::json(202, format!("{{\"workers\":{workers}}}"))), Some(Order::Scale(workers)))
+    let range = request.parameter("workers").map(str::parse::<Range>);
+    match range {
+        Some(Ok(range)) => {
+            let Range { least, most } = range;
+            let body = format!("{{\"least\":{least},\"most\":{most}}}");
+            (Answer::Now(Reply::json(202, body)), Some(Order::Scale(range)))
         }
-        None => said(400, &format!("say how many: /scale?workers=N, with N from 1 to {MOST_WORKERS}")),
+        Some(Err(error)) => said(400, &error.to_string()),
+        None => said(400, "say how many: /scale?workers=N, or /scale?workers=MIN..MAX"),
     }
 }
 
@@ -96,4 +102,3 @@ const ROUTES: [(&str, &str); 6] = [
     ("POST", "/stop"),
     ("POST", "/scale"),
 ];
-const MOST_WORKERS: usize = 1024;

@@ -1,13 +1,12 @@
 //! As many workers as are wanted: places opened and given up, worn workers replaced, whatever is due started.
 
-use std::time::Instant;
+use std::{cmp::Reverse, time::Instant};
 
 use tracing::{debug, error, info};
 
 use crate::supervisor::{
     fleet::{
         Action, Fleet, Phase, Scale,
-        plan::counted,
         roster::{Place, Role},
     },
     generation::Generation,
@@ -16,7 +15,8 @@ use crate::supervisor::{
 impl Fleet {
     pub(super) fn scale(&mut self, scale: Scale) {
         if self.phase == Phase::Running && self.plan.scale(scale) {
-            info!("scaling to {}", counted(self.plan.workers, "worker"));
+            info!("scaling to {}", self.plan.wanted());
+            self.scaling.forget();
         }
     }
 
@@ -101,8 +101,11 @@ impl Fleet {
         }
         for _ in wanted..kept {
             let kept = self.roster.of(generation).filter(|(_, place)| place.is_kept());
-            let least = kept.max_by_key(|(slot, place)| (dispensability(place), *slot));
+            // Of those that serve, the one with the fewest requests.
+            let least =
+                kept.max_by_key(|(slot, place)| (dispensability(place), Reverse(self.scaling.busy_in(*slot)), *slot));
             if let Some(slot) = least.map(|(slot, _)| slot) {
+                self.each(slot, |place| place.is_surplus = true);
                 self.dismiss(slot, now);
             }
         }

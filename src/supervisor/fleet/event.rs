@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::supervisor::ending::Ending;
+use crate::{
+    config::Range,
+    supervisor::{ending::Ending, fleet::Demand},
+};
 
 /// What happened.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) enum Event {
     Reload,
     /// More or fewer workers are wanted.
     Scale(Scale),
+    /// This is what the workers are doing.
+    Demand(Demand),
     /// We are to stop.
     Stop(Stop),
     /// Time has passed.
@@ -52,8 +57,8 @@ pub(crate) enum Scale {
     Up,
     /// One less, but never none.
     Down,
-    /// That many.
-    To(usize),
+    /// That many, or as many within that range as the load demands.
+    To(Range),
 }
 
 /// How soon to stop.

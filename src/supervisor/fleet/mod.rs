@@ -6,6 +6,7 @@ mod event;
 mod plan;
 mod reload;
 mod roster;
+mod scaling;
 mod standing;
 mod status;
 mod stopping;
@@ -20,6 +21,7 @@ use tracing::{debug, error, info, warn};
 
 pub(super) use event::{Action, Event, Scale, Stop};
 pub(super) use plan::Plan;
+pub(super) use scaling::Demand;
 pub(super) use status::Status;
 pub(super) use succession::Outcome;
 
@@ -28,6 +30,7 @@ use crate::supervisor::{
     fleet::{
         plan::words,
         roster::{Role, Roster},
+        scaling::Scaling,
         succession::Succession,
     },
     generation::Generation,
@@ -43,6 +46,7 @@ pub(super) struct Fleet {
     succession: Succession,
     generations: BTreeMap<u32, Generation>,
     roster: Roster,
+    scaling: Scaling,
     phase: Phase,
     history: History,
     actions: VecDeque<Action>,
@@ -73,6 +77,7 @@ impl Fleet {
             generations: BTreeMap::from([(succession.serving(), Generation::due(now))]),
             succession,
             roster: Roster::default(),
+            scaling: Scaling::new(now),
             phase: Phase::Running,
             history: History::default(),
             actions: VecDeque::new(),
@@ -97,6 +102,7 @@ impl Fleet {
             Event::Ended { pid, ending } => self.ended(pid, ending, now),
             Event::Reload => self.reload(),
             Event::Scale(scale) => self.scale(scale),
+            Event::Demand(demand) => self.demand(demand, now),
             Event::Stop(stop) => self.stop(stop, now),
             Event::Tick => {}
             of_one_worker => self.apply_to_worker(of_one_worker, now),

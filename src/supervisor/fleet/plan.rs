@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use crate::{
-    config::Recycling,
+    config::{Range, Recycling},
     supervisor::{exit::Exit, fleet::Scale},
 };
 
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Worker processes; signals and the admin socket change it.
+    /// Worker processes that are wanted now.
     pub(crate) workers: usize,
+    /// How many there may be; signals and the admin socket change it.
+    pub(crate) range: Range,
+    /// How long fewer must have been enough before there is one less.
+    pub(crate) scale_down_after: Duration,
     /// Desks in each.
     pub(crate) threads: usize,
     /// How long a generation, or a worker, may take until it is ready.
@@ -29,20 +33,37 @@ pub(crate) struct Plan {
 impl Plan {
     /// What the operator reads once all workers are ready.
     pub(super) fn announcement(&self) -> String {
-        let (workers, threads) = (counted(self.workers, "worker"), counted(self.threads, "thread"));
+        let workers = match self.range {
+            range if range.is_fixed() => counted(self.workers, "worker"),
+            range => format!("{range} workers"),
+        };
+        let threads = counted(self.threads, "thread");
         let (version, application) = (env!("CARGO_PKG_VERSION"), &self.application);
         format!("rusgi {version} ready: {workers} x {threads}, application {application}, pid {}", std::process::id())
     }
 
     /// Changes how many workers are wanted; returns whether that is news.
     pub(super) fn scale(&mut self, scale: Scale) -> bool {
+        let before = (self.workers, self.range);
         let wanted = match scale {
             Scale::Up => self.workers.saturating_add(1),
             Scale::Down => self.workers.saturating_sub(1),
-            Scale::To(workers) => workers,
+            Scale::To(_) => self.workers,
         };
-        let wanted = wanted.clamp(1, MOST_WORKERS);
-        std::mem::replace(&mut self.workers, wanted) != wanted
+        self.range = match scale {
+            Scale::To(range) => range,
+            // One more or less than a fixed number is another fixed number; the limits of a range stay.
+            _ if self.range.is_fixed() => Range::fixed(wanted),
+            _ => self.range,
+        };
+        self.workers = self.range.nearest(wanted);
+        before != (self.workers, self.range)
+    }
+
+    /// How many workers are wanted, as the operator reads it.
+    pub(super) fn wanted(&self) -> String {
+        let workers = counted(self.workers, "worker");
+        if self.range.is_fixed() { workers } else { format!("{workers} (of {})", self.range) }
     }
 }
 
@@ -71,6 +92,3 @@ pub(super) fn advice(exit: Exit, in_a_row: u32) -> String {
 pub(super) fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
-
-/// What `--workers` allows as well.
-const MOST_WORKERS: usize = 1024;

@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) role: Role,
     /// The place whose worker goes once this one is ready.
     pub(super) replaces: Option<u32>,
+    /// Whether it is given up because fewer workers are wanted, which is no reason to cut a request.
+    pub(super) is_surplus: bool,
 }
 
 /// What becomes of a place.
@@ -58,7 +60,7 @@ impl Roster {
     pub(super) fn open(&mut self, generation: u32, now: Instant) -> u32 {
         let slot = (1..).find(|slot| !self.places.contains_key(slot)).unwrap_or(u32::MAX);
         let life = WorkerLife::due(now);
-        self.places.insert(slot, Place { generation, life, role: Role::Wanted, replaces: None });
+        self.places.insert(slot, Place { generation, life, role: Role::Wanted, replaces: None, is_surplus: false });
         slot
     }
 

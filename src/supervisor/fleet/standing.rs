@@ -23,7 +23,7 @@ impl Fleet {
 
     fn serving_text(&self) -> String {
         let serving = self.succession.serving();
-        let (ready, wanted) = (self.roster.serving(serving), counted(self.plan.workers, "worker"));
+        let (ready, wanted) = (self.roster.serving(serving), self.plan.wanted());
         let mut text = format!("{ready} of {wanted} ready, application {}", self.plan.application);
         if self.succession.failure().is_some() {
             text = format!("degraded: still serving generation {serving}; {text}");

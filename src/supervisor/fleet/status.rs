@@ -21,8 +21,12 @@ pub(crate) struct Status {
     pub(crate) candidate: Option<u32>,
     /// Why the latest generation does not serve.
     pub(crate) degraded: Option<Degraded>,
-    /// How many workers are wanted.
+    /// How many workers are wanted now.
     pub(crate) wanted: usize,
+    /// How few there may be.
+    pub(crate) least: usize,
+    /// How many there may be.
+    pub(crate) most: usize,
     /// The workers there are, lowest number first.
     pub(crate) workers: Vec<WorkerStatus>,
 }
@@ -71,6 +75,8 @@ impl Fleet {
             degraded: degraded
                 .map(|failure| Degraded { generation: failure.generation, reason: failure.report.clone() }),
             wanted: self.plan.workers,
+            least: self.plan.range.least,
+            most: self.plan.range.most,
             workers: workers.collect(),
         }
     }

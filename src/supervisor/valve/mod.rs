@@ -58,6 +58,16 @@ impl Valve {
         self.cadence.due_at()
     }
 
+    /// Whether nothing has happened for a while, and nobody waits.
+    pub(super) fn is_resting(&self) -> bool {
+        self.cadence.is_resting()
+    }
+
+    /// Connections that waited at the last look.
+    pub(super) fn waiting(&self) -> u64 {
+        self.load.waiting()
+    }
+
     /// The sockets whose connections are news.
     pub(super) fn interests<'l>(&self, listeners: &'l [Listener]) -> impl Iterator<Item = PollFd<'l>> {
         let watched = if self.cadence.is_resting() { listeners } else { &[] };

@@ -2,11 +2,16 @@
 
 mod recycling;
 mod reload;
+mod scaling;
 
 use std::io;
 
 use super::*;
-use crate::{channel::LOAD_FAILED, config::Recycling, supervisor::ending::Ending};
+use crate::{
+    channel::LOAD_FAILED,
+    config::{Range, Recycling},
+    supervisor::ending::Ending,
+};
 
 /// A fleet, and the time it is told.
 struct Play {
@@ -21,6 +26,8 @@ impl Play {
         let stop_timeout = Duration::from_secs(25);
         let plan = Plan {
             workers,
+            range: Range::fixed(workers),
+            scale_down_after: Duration::from_secs(30),
             threads: 1,
             start_timeout: Duration::from_secs(60),
             stop_timeout,

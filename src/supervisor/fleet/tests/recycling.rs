@@ -151,7 +151,7 @@ fn one_more_and_one_less() {
 fn there_is_never_none() {
     let mut play = Play::ready(1);
     play.tell(Event::Scale(Scale::Down));
-    play.tell(Event::Scale(Scale::To(0)));
+    play.tell(Event::Scale(Scale::To(Range::fixed(0))));
     assert_eq!(play.actions(), []);
 }
 
@@ -160,7 +160,7 @@ fn scaling_down_takes_those_first_that_serve_nobody() {
     let mut play = Play::ready(2);
     play.die(101, SEGFAULT);
     play.birth();
-    play.tell(Event::Scale(Scale::To(1)));
+    play.tell(Event::Scale(Scale::To(Range::fixed(1))));
     assert_eq!(play.actions(), [Action::Kill { pid: 101 }]);
     play.die(101, KILLED);
     assert_eq!((play.actions(), play.fleet.living()), (vec![], vec![(2, 102)]));
@@ -169,7 +169,7 @@ fn scaling_down_takes_those_first_that_serve_nobody() {
 #[test]
 fn the_number_of_workers_counts_for_the_next_generation_too() {
     let mut play = Play::ready(1);
-    play.tell(Event::Scale(Scale::To(3)));
+    play.tell(Event::Scale(Scale::To(Range::fixed(3))));
     assert_eq!(play.actions(), [FORK(2), FORK(3)]);
     play.tell(Event::Reload);
     assert_eq!(play.actions(), [Action::StartForkserver { generation: 2 }]);
