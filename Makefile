@@ -28,7 +28,7 @@ fuzz: ## each fuzz target for SECONDS (60)
 	@.ci/install.sh rust
 	@fuzz/run.sh $(SECONDS)
 
-bench: ## rusgi beside uWSGI behind one nginx; writes bench.json
+bench: ## rusgi beside its peers behind one nginx; writes bench.json (BENCH=--help lists options)
 	@.ci/install.sh rust python nginx bench
 	@.ci/bench.sh $(BENCH)
 

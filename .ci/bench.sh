@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds what `make bench` compares, both doors and uWSGI on one interpreter, and measures them.
+# Builds what `make bench` compares, everything on one interpreter, and measures it.
 # usage: .ci/bench.sh [OPTION...]   (those of benches/bench.py)
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,7 +7,11 @@ cd "$(dirname "$0")/.."
 python=$(.ci/pythons.sh | head -n 1)
 target=${CARGO_TARGET_DIR:-$PWD/target}
 .ci/venv.sh "$target/venv" "$python" release tests/requirements.txt
-# from source, so that it is built against the same interpreter
+# uWSGI from source, so that it is built against the same interpreter
 "$target/venv/bin/pip" install --quiet --disable-pip-version-check --no-binary uWSGI --requirement benches/requirements.txt
 PYO3_PYTHON=$python cargo build --release --locked
-exec "$target/venv/bin/python" benches/bench.py --venv "$target/venv" --binary "$target/release/rusgi" "$@"
+
+mkdir -p "$target/bench"
+cc -O2 -Wall -Wextra -o "$target/bench/floor" benches/floor.c -pthread
+cc -O2 -Wall -Wextra -o "$target/bench/paced" benches/paced.c -lm
+exec "$target/venv/bin/python" benches/bench.py --venv "$target/venv" --binary "$target/release/rusgi" --tools "$target/bench" "$@"

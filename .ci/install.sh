@@ -45,7 +45,7 @@ for job in "$@"; do
             there apache2 || need apache2-bin
             there lighttpd || need lighttpd
             ;;
-        bench) there strace || need strace; there wrk || need wrk ;;
+        bench) there strace || need strace; there valgrind || need valgrind; there wrk || need wrk ;;
         *) echo "$job: not a job: say make, rust, python, nginx, clients, systemd, strace or bench" >&2 && exit 64 ;;
     esac
 done

@@ -24,11 +24,12 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
 
-# what lies beside the code, the protocol's own tests, and the examples in the documentation
+# what lies beside the code, the protocol's own tests, the examples in the documentation, and the benchmark's arithmetic
 unit() {
     cargo test --locked --package rusgi --lib --bins &&
         cargo test --locked --package rusgi --doc &&
-        cargo test --locked --package rusgi-proto
+        cargo test --locked --package rusgi-proto &&
+        "$PYTHON" benches/tests.py
 }
 
 sans_io() {

@@ -1,133 +1,161 @@
 #!/usr/bin/env python3
-"""Servers side by side behind one nginx: CPU per request, speed, latency, memory, system calls.
+"""Servers side by side behind one nginx: CPU per request, speed, latency, memory, system calls, instructions.
 
-Every round measures every server once, in turn, so that whatever changes on the machine changes for all of them;
-figures are medians over the rounds, and the ratios are between medians of the same run.
+Every round measures every server once, in turn; ratios are taken within a round, and what is shown is their median.
+The whole run takes about a quarter of an hour, --quick two minutes. Naming works or settings measures those alone.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import platform
-import subprocess
+import shlex
 import sys
 import tempfile
 import time
 
-import load
-import report
-from machine import Tree, busy_share, system_calls
-from peers import PEERS, Setting, Site
+import count
+import latency
+import many
+import matrix
+import memory
+import publish
+import reloads
+import tables
+from machine import busy_share, described, raise_file_limit
+from measure import Bench, say
+from peers import PEERS
 from works import WORKS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PARTS = {
+    "works": matrix.run,
+    "rate": latency.fixed_rate,
+    "concurrency": latency.concurrency,
+    "memory": memory.run,
+    "many": many.run,
+    "stalled": latency.stalled,
+    "reloads": reloads.run,
+    "count": count.run,
+}
+QUICK = {"servers": ["wheel", "uwsgi", "floor"], "settings": ["1x1"], "rounds": 2, "few": 1, "reloads": 10}
 
 
 def main():
     options = parse_options()
-    peers = {label: PEERS[label.partition("#")[0]](options) for label in options.servers}
+    started = time.monotonic()
+    if (others := busy_share()) > 0.05:
+        say(f"others use {others:.0%} of this machine's CPUs: expect noise")
     with tempfile.TemporaryDirectory(prefix="rusgi-bench-") as directory:
-        results = measure(options, peers, pathlib.Path(directory))
-    print()
-    print(report.table(results))
+        bench = Bench(options, pathlib.Path(directory))
+        results = heading(options, bench) | {part: timed(part, bench) for part in options.parts}
+    results["took_s"] = round(time.monotonic() - started)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"\nwritten to {options.output}")
+    print("\n\n".join(table.as_text() for table in tables.every(results)))
+    print(f"\ntook {results['took_s']} s; all figures are in {options.output}")
+    if options.publish:
+        publish.fill(results)
+
+
+def timed(part, bench):
+    started = time.monotonic()
+    found = PARTS[part](bench)
+    say(f"({part}: {time.monotonic() - started:.0f} s)\n")
+    return found
+
+
+def heading(options, bench):
+    settings = {key: getattr(options, key) for key in ("rounds", "few", "seconds", "connections")}
+    command = "make bench" + (f' BENCH="{shlex.join(options.given)}"' if options.given else "")
+    servers = {label: peer.version() for label, peer in bench.peers.items()}
+    return {"command": command, "machine": described(), "settings": settings, "servers": servers}
 
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--servers",
-        type=lambda text: text.split(","),
-        default=["wheel", "embedded", "uwsgi"],
-        help="comma-separated, the last is what the others are compared with; NAME#2 measures NAME a second time "
-        f"(known: {', '.join(PEERS)}; default: wheel,embedded,uwsgi)",
-    )
-    parser.add_argument("--work", choices=WORKS, default="hello", help="what is asked for (default: hello)")
-    parser.add_argument("--processes", type=int, default=1, help="worker processes of each server (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each worker process (default: 1)")
-    parser.add_argument("--connections", type=int, default=32, help="clients, each with a connection (default: 32)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each server is measured (default: 5)")
-    parser.add_argument("--seconds", type=float, default=4, help="length of one measurement, in s (default: 4)")
-    parser.add_argument("--warm-up", type=float, default=2, help="load before the first round, in s (default: 2)")
-    parser.add_argument(
-        "--output", type=pathlib.Path, default=ROOT / "bench.json", help="results (default: bench.json)"
-    )
-    parser.add_argument("--venv", type=pathlib.Path, default=ROOT / "target/venv", help="holds rusgi and uWSGI")
-    parser.add_argument(
-        "--binary", type=pathlib.Path, default=ROOT / "target/release/rusgi", help="the embedding binary"
-    )
+    add_what(parser)
+    add_how(parser)
+    add_where(parser)
     options = parser.parse_args()
-    for label in options.servers:
-        if label.partition("#")[0] not in PEERS:
-            parser.error(f"{label}: not a server known here: use {', '.join(PEERS)}")
+    options.given = given(sys.argv[1:])
+    complete(options)
+    for known, chosen in ((WORKS, options.works), (PARTS, options.parts)):
+        if unknown := [word for word in chosen if word not in known]:
+            parser.error(f"{unknown[0]}: not known here: use {', '.join(known)}")
+    if unknown := [label for label in options.servers if label.partition("#")[0] not in PEERS]:
+        parser.error(f"{unknown[0]}: not a server known here: use {', '.join(PEERS)}")
     return options
 
 
-def measure(options, peers, directory):
-    work, setting = WORKS[options.work], Setting(options.processes, options.threads)
-    if (others := busy_share()) > 0.05:
-        print(f"others use {others:.0%} of this machine's CPUs: expect noise", file=sys.stderr)
-    with Site(directory, peers, work, setting) as site:
-        for label in peers:
-            load.run(site.url(label), work, options.connections, options.warm_up)
-        rounds = {label: [] for label in peers}
-        for number in range(options.rounds):
-            # there and back again: what drifts during a round falls on each as first and as last
-            for label in peers if number % 2 == 0 else reversed(peers):
-                rounds[label].append(one_round(options, site, label, work))
-                print(f"round {number + 1}  {label:12} {report.one_line(rounds[label][-1])}", flush=True)
-        servers = {
-            label: {
-                "version": peers[label].version(),
-                "rounds": rounds[label],
-                "memory_kib": Tree(site.pid(label)).memory(),
-                "processes": len(Tree(site.pid(label)).pids()),
-                "system_calls": counted_calls(options, site, label, work),
-            }
-            for label in peers
-        }
-    return {"machine": described_machine(), "settings": described_settings(options), "servers": servers}
+def add_what(parser):
+    parser.add_argument("--parts", type=words, help=f"comma-separated: {', '.join(PARTS)} (default: all but count)")
+    parser.add_argument("--works", type=words, help=f"comma-separated: {', '.join(WORKS)} (default: all)")
+    parser.add_argument("--settings", type=words, help="processes x threads, comma-separated (default: 1x1,2x1,1x8)")
+    parser.add_argument(
+        "--servers",
+        type=words,
+        help=f"comma-separated: {', '.join(PEERS)} (default: all); NAME#2 measures NAME a second time",
+    )
+    parser.add_argument("--quick", action="store_true", help="one setting, three servers, few rounds: a look, no proof")
+    parser.add_argument("--count", action="store_true", help="system calls and instructions per request, nothing else")
+    parser.add_argument(
+        "--publish", action="store_true", help="everything, written to docs/performance.md and README.md"
+    )
 
 
-def one_round(options, site, label, work):
-    tree = Tree(site.pid(label))
-    before, started = tree.cpu_seconds(), time.monotonic()
-    loaded = load.run(site.url(label), work, options.connections, options.seconds)
-    cpu, elapsed = tree.cpu_seconds() - before, time.monotonic() - started
-    if loaded.failed:
-        sys.exit(f"{label}: {loaded.failed} requests failed: the figures would mean nothing; see its log")
-    return {
-        "cpu_us": 1e6 * cpu / loaded.requests,
-        "busy": cpu / elapsed,
-        "per_second": loaded.per_second,
-        "p50_us": loaded.p50_us,
-        "p99_us": loaded.p99_us,
-        "requests": loaded.requests,
-    }
+def add_how(parser):
+    parser.add_argument(
+        "--rounds", type=int, help="how often each server is measured where a budget stands (default: 5)"
+    )
+    parser.add_argument("--few", type=int, help="how often elsewhere (default: 3)")
+    parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, in s (default: 1)")
+    parser.add_argument("--connections", type=int, default=32, help="clients, each with a connection (default: 32)")
+    parser.add_argument("--reloads", type=int, help="how many reloads under load (default: 200)")
 
 
-def counted_calls(options, site, label, work):
-    with system_calls(Tree(site.pid(label))) as counted:
-        loaded = load.run(site.url(label), work, options.connections, 2)
-    return {name: calls / loaded.requests for name, calls in counted.items()}
+def add_where(parser):
+    default = ROOT / "target"
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=ROOT / "bench.json", help="figures (default: bench.json)"
+    )
+    parser.add_argument(
+        "--venv", type=pathlib.Path, default=default / "venv", help="holds the servers written for Python"
+    )
+    parser.add_argument("--binary", type=pathlib.Path, default=default / "release/rusgi", help="the embedding binary")
+    parser.add_argument("--tools", type=pathlib.Path, default=default / "bench", help="holds floor and paced, compiled")
 
 
-def described_machine():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
-    return {
-        "cpus": os.cpu_count(),
-        "cpu": model[0] if model else platform.machine(),
-        "kernel": platform.release(),
-        "nginx": nginx,
-    }
+def words(text):
+    return text.split(",")
 
 
-def described_settings(options):
-    return {key: str(value) if isinstance(value, pathlib.Path) else value for key, value in vars(options).items()}
+def given(arguments):
+    """What a reader has to repeat: not where things were built."""
+    places = ("--output", "--venv", "--binary", "--tools")
+    skipped = {at + offset for at, word in enumerate(arguments) if word in places for offset in (0, 1)}
+    return [word for at, word in enumerate(arguments) if at not in skipped]
+
+
+def complete(options):
+    """What was not chosen: quick's own values, else all there is."""
+    if not options.parts:
+        options.parts = chosen_parts(options)
+    usual = {"servers": list(PEERS), "settings": None, "rounds": 5, "few": 3, "reloads": 200}
+    for key, value in (usual | (QUICK if options.quick else {})).items():
+        if getattr(options, key) is None:
+            setattr(options, key, value)
+    options.works = options.works or list(WORKS)
+    options.files = raise_file_limit()
+
+
+def chosen_parts(options):
+    if options.count:
+        return ["count"]
+    if options.works or options.settings:
+        return ["works"]
+    if options.quick:
+        return ["works", "rate", "memory", "stalled", "reloads"]
+    return [part for part in PARTS if options.publish or part != "count"]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""What the kernel knows about a server's processes."""
+"""What the kernel knows about a server's processes, and about the machine."""
 
 import contextlib
 import os
 import pathlib
+import platform
+import resource
 import subprocess
 import tempfile
 import time
 
 NANOSECONDS = 1e9
+PRIVATE = ("Private_Clean:", "Private_Dirty:")
 
 
 class Tree:
@@ -31,9 +34,12 @@ class Tree:
         return sum(int(fields[0]) for fields in ran if fields) / NANOSECONDS
 
     def memory(self):
-        """KiB of proportional set size: shared pages are divided among those who share them."""
-        lines = [line for pid in self.pids() for line in read(pathlib.Path(f"/proc/{pid}/smaps_rollup")).splitlines()]
-        return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        """In KiB; the proportional set size (PSS) divides shared pages among those who share them."""
+        rollups = [read(pathlib.Path(f"/proc/{pid}/smaps_rollup")) for pid in self.pids()]
+        rows = [line.split() for rollup in rollups for line in rollup.splitlines()]
+        kib = {name: sum(int(row[1]) for row in rows if row[0] == name) for name in ("Pss:", *PRIVATE)}
+        private = sum(kib[name] for name in PRIVATE)
+        return {"pss_kib": kib["Pss:"], "private_kib": private, "processes": len(rollups)}
 
 
 def busy_share(seconds=1):
@@ -63,6 +69,28 @@ def read(path):
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def described():
+    """The machine's kind."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    return {
+        "cpus": os.cpu_count(),
+        "cpu": model[0] if model else platform.machine(),
+        "kernel": "Linux " + ".".join(platform.release().split(".")[:2]),
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", "Linux"),
+        "nginx": nginx.rpartition("/")[2],
+        "python": platform.python_version(),
+    }
+
+
+def raise_file_limit():
+    """As many descriptors as may be had; what is started inherits them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 @contextlib.contextmanager
