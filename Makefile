@@ -1,6 +1,6 @@
 # Every target installs through apt what it misses (as root or with sudo) and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench conformance build clean
+.PHONY: help demo test lint fuzz bench conformance build wheels clean
 
 # make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
 PORT =
@@ -40,5 +40,9 @@ build: ## the embedding binary: target/release/rusgi
 	@.ci/install.sh rust python
 	PYO3_PYTHON="$$(.ci/pythons.sh | head -n 1)" cargo build --release --locked
 
+wheels: ## wheels for every CPython here, for any Linux with glibc 2.17 or newer, into wheels/
+	@.ci/install.sh rust python
+	@.ci/wheels.sh wheels
+
 clean: ## remove everything that was built
-	rm -rf target fuzz/target bench.json
+	rm -rf target fuzz/target wheels bench.json

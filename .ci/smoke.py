@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether the wheel installed in a virtual environment is whole: it starts, serves, stops, and needs no libpython.
 
-usage: smoke.py VENV
+usage: smoke.py VENV [--with-manual]
 """
 
 import os
@@ -19,9 +19,11 @@ DEADLINE = 20
 VARS = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "", "SERVER_NAME": "smoke", "SERVER_PORT": "80"}
 
 
-def main(venv):
+def main(venv, with_manual=False):
     python, rusgi = venv / "bin/python", venv / "bin/rusgi"
     check_linkage(python)
+    if with_manual:
+        check_manual(venv / "share")
     for command in ([rusgi, "--version"], [python, "-m", "rusgi", "--version"]):
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if not said.startswith("rusgi "):
@@ -37,6 +39,13 @@ def check_linkage(python):
     linked = subprocess.run(["ldd", extension], capture_output=True, text=True, check=True).stdout
     if "libpython" in linked:
         sys.exit(f"{extension}: is linked to libpython:\n{linked}")
+
+
+def check_manual(share):
+    """A wheel that is published brings manual pages and completions."""
+    for name in ("man/man1/rusgi.1", "man/man1/rusgi-serve.1", "bash-completion/completions/rusgi"):
+        if "rusgi" not in share.joinpath(name).read_text():
+            sys.exit(f"{share / name}: does not name rusgi")
 
 
 def serve(rusgi, python, path):
@@ -105,7 +114,7 @@ def descendants(pid):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or sys.argv[2:] not in ([], ["--with-manual"]):
         sys.exit(__doc__)
     # not resolved: through the link, bin/python would be the interpreter outside the environment
-    main(pathlib.Path(sys.argv[1]).absolute())
+    main(pathlib.Path(sys.argv[1]).absolute(), with_manual=len(sys.argv) > 2)

@@ -5,9 +5,11 @@ mod asked;
 mod bench;
 mod call;
 mod client;
+mod completions;
 mod dial;
 mod doctor;
 mod init;
+mod man;
 mod outgoing;
 mod ping;
 mod privileges;
@@ -53,12 +55,16 @@ enum Command {
     Ping(ping::Args),
     /// Find what breaks deployments, and say what mends it
     Doctor(doctor::Args),
-    /// Print configuration for nginx or systemd
+    /// Print configuration for nginx, systemd, compose or Kubernetes
     Init(init::Args),
     /// Send a request to a uwsgi server, as nginx would, and write the response
     Call(Box<call::Args>),
     /// Put load on a uwsgi server, and measure how it answers
     Bench(Box<bench::Args>),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// Write the manual pages
+    Man(man::Args),
 }
 
 /// Runs the whole command line `argv`, the program's name first, and returns the process's exit code.
@@ -97,6 +103,8 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Ping(args) => ping::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Init(args) => init::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Call(args) => call::run(&args),
             Command::Bench(args) => bench::run(&args),
         },

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use crate::support::{
     daemon::{Serve, Stopped, executable},
     packet::Packet,
+    scratch::Scratch,
 };
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -24,6 +25,33 @@ fn mistaken(serve: Serve) -> Stopped {
 fn version_says_name_and_version() {
     let (code, out, _) = run(&["--version"]);
     assert_eq!((code, out.trim()), (Some(0), concat!("rusgi ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn completions_are_ones_that_the_shell_reads() {
+    let (code, script, _) = run(&["completions", "bash"]);
+    assert_eq!(code, Some(0));
+    let file = Scratch::new();
+    let script = file.write("rusgi.bash", &script);
+    let complete = ". \"$0\"; COMP_WORDS=(rusgi serve --request-t); COMP_CWORD=2; _rusgi rusgi --request-t serve; echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-c", complete]).arg(script).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--request-timeout", "{output:?}");
+}
+
+#[test]
+fn every_subcommand_has_a_manual_page() {
+    let directory = Scratch::new();
+    let (code, _, err) = run(&["man", &directory.path().display().to_string()]);
+    assert_eq!(code, Some(0), "{err}");
+    let (_, help, _) = run(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<_> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(names.len() > 5, "{help}");
+    for name in names {
+        let page = std::fs::read_to_string(directory.join(&format!("rusgi-{name}.1"))).unwrap();
+        assert!(page.contains(".SH NAME"), "{page}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    daemon::{Serve, executable},
+    daemon::{Serve, executable, python},
     in_repository,
     nginx::Nginx,
     scratch::Scratch,
@@ -92,6 +92,20 @@ fn the_template_and_the_socket_are_ones_that_systemd_takes() {
     scratch.write("rusgi.service", &service.replace("/srv/app/venv", &venv).replace("User=app", "User=root"));
     let socket = fs::read_to_string(in_repository("examples/systemd/rusgi.socket")).unwrap();
     analyze(&["verify"], &scratch.write("rusgi.socket", &socket));
+}
+
+#[test]
+fn objects_are_ones_that_kubernetes_takes() {
+    let scratch = Scratch::new();
+    let text =
+        init(&["k8s", "shop.wsgi", "--socket", "unix:/run/shop/a.sock", "--mount", "/a=other", "--max-body", "5m"]);
+    let file = scratch.write("objects.yaml", &text);
+    let validate = "import kubernetes_validate, sys, yaml\n\
+        for each in yaml.safe_load_all(open(sys.argv[1])): kubernetes_validate.validate(each, '1.37', strict=True); print(each['kind'])";
+    let output = Command::new(python()).args(["-c", validate]).arg(file).output().unwrap();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let kinds = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(kinds, ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"]);
 }
 
 #[test]

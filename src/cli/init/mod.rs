@@ -2,6 +2,8 @@
 //!
 //! What is printed is a file of the project's, which is in use as it is, with the lines changed that the command line decides.
 
+mod compose;
+mod kubernetes;
 mod nginx;
 mod systemd;
 
@@ -15,7 +17,7 @@ use crate::{
 /// The options of `rusgi init`.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Print configuration for nginx or systemd that fits a command line",
+    about = "Print configuration for nginx, systemd, compose or Kubernetes that fits a command line",
     long_about = "Print configuration that fits a command line: timeouts in the right order, paths and sizes that agree.\n\n\
         rusgi init nginx app:application --socket unix:/run/app/app.sock > /etc/nginx/conf.d/app.conf\n\n\
         Paths in the command line need not exist here."
@@ -35,6 +37,10 @@ enum Kind {
     Nginx,
     /// A service unit
     Systemd,
+    /// Services for docker-compose
+    Compose,
+    /// Objects for Kubernetes
+    K8s,
 }
 
 /// A command line, and what it means.
@@ -57,6 +63,11 @@ impl Site {
             &Address::Tcp(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 3031)));
         self.config.listen.addresses.first().unwrap_or(LOOPBACK)
     }
+
+    /// Whether the option was given on the command line.
+    fn has(&self, option: &str) -> bool {
+        self.words.iter().any(|word| word.split('=').next() == Some(option))
+    }
 }
 
 /// Prints what was asked for; returns the exit code.
@@ -66,6 +77,8 @@ pub(super) fn run(args: &Args) -> u8 {
             say(&match args.kind {
                 Kind::Nginx => nginx::server(&site),
                 Kind::Systemd => systemd::service(&site),
+                Kind::Compose => compose::services(&site),
+                Kind::K8s => kubernetes::objects(&site),
             });
             0
         }
@@ -95,6 +108,13 @@ fn without_accounts(words: &[String]) -> Vec<String> {
         }
     }
     kept
+}
+
+/// The arguments for a container, with `more` at the end, as JSON and so as YAML.
+fn arguments(site: &Site, more: &[&str]) -> String {
+    let words = ["serve"].into_iter().chain(site.words.iter().map(String::as_str)).chain(more.iter().copied());
+    let quoted: Vec<_> = words.map(|word| serde_json::Value::from(word).to_string()).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// The text with the line that begins with `start` replaced, its indentation kept.

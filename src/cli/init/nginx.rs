@@ -9,10 +9,8 @@ use crate::{
 
 /// The project's own configuration for a Unix socket or for TCP, with this site's address, limits and times.
 pub(super) fn server(site: &Site) -> String {
-    let (template, upstream) = match site.address() {
-        Address::Unix(path) => (UNIX, format!("unix:{}", path.display())),
-        Address::Tcp(address) => (TCP, reachable(*address).to_string()),
-    };
+    let upstream = upstream(site.address());
+    let template = if matches!(site.address(), Address::Unix(_)) { UNIX } else { TCP };
     let words = site.words.join(" ");
     let text = with_line(template, "server unix:", &format!("server {upstream} max_fails=0;"));
     let text = with_line(&text, "server 127.", &format!("server {upstream} max_fails=0;"));
@@ -27,6 +25,14 @@ pub(super) fn server(site: &Site) -> String {
     format!(
         "# nginx in front of: rusgi serve {words}\n# Change server_name; then `nginx -t` and `nginx -s reload`.\n#\n{text}"
     )
+}
+
+/// The address as nginx writes it.
+pub(super) fn upstream(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Tcp(address) => reachable(*address).to_string(),
+    }
 }
 
 /// A name for the upstream that another site's has not: the module's.
@@ -50,7 +56,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Longer than rusgi takes to answer a request that does not end, so that the log of rusgi says why.
-fn patience(site: &Site) -> String {
+pub(super) fn patience(site: &Site) -> String {
     let workers = &site.config.workers;
     match workers.request_timeout {
         Some(timeout) => format!("{}s", seconds_up(timeout + workers.timeout_grace + MARGIN)),
