@@ -17,7 +17,7 @@ demo: ## a Flask application behind nginx and rusgi, until Ctrl-C (PORT=8080 to 
 	@$(TARGET)/venv/bin/python examples/demo.py $(TARGET)/venv/bin/rusgi $(PORT)
 
 test: ## everything CI checks: style, units, both doors end to end, every Python found, fuzz smoke
-	@.ci/install.sh rust python nginx clients systemd strace
+	@.ci/install.sh rust python nginx clients systemd deploy strace
 	@.ci/test.sh
 
 lint: ## style only: rustfmt, clippy, documentation

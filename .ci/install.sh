@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs through apt what is missing for the named jobs, and nothing that is there already.
-# usage: .ci/install.sh [make] [rust] [python] [nginx] [clients] [systemd] [strace] [bench]
+# usage: .ci/install.sh [make] [rust] [python] [nginx] [clients] [systemd] [deploy] [strace] [bench]
 set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -39,6 +39,7 @@ for job in "$@"; do
         python) need_python ;;
         nginx) there nginx || need nginx ;;
         systemd) there systemd-analyze || need systemd ;;
+        deploy) there curl || need curl; there ip || need iproute2 ;;
         strace) there strace || need strace ;;
         clients)
             # without what starts it: apache2 would add the service

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs unit sans_io wheel end_to_end_embedded end_to_end_wheel differential smoke fuzz)
+STAGES=(format lint docs unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -50,6 +50,13 @@ wheel() {
 
 end_to_end_wheel() {
     RUSGI_DOOR=wheel RUSGI_BIN=$VENV/bin/rusgi cargo test --locked --test it
+}
+
+# every command of docs/deploy.md, in namespaces of its own
+deploy() {
+    local sudo=
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    $sudo "$PYTHON" tests/deploy/walk.py "$TARGET/wheels"
 }
 
 # beside a real uWSGI, which is compiled for that
