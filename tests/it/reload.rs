@@ -3,6 +3,8 @@
 use std::{
     fs,
     os::unix::fs::symlink,
+    path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -12,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     DEADLINE,
-    daemon::{Daemon, Serve},
+    daemon::{Daemon, Serve, python},
     gate::Gate,
     how_many, load,
     nginx::Nginx,
@@ -228,6 +230,39 @@ fn a_symlink_deploy_is_followed() {
     symlink("releases/2", &current).unwrap();
     reload(&daemon, 2);
     daemon.get("/").expect_body("two");
+}
+
+/// Makes a virtual environment whose packages hold the module `release` with its NAME.
+fn make_virtualenv(folder: &Path, name: &str) {
+    let mut venv = Command::new(python());
+    let output = venv.args(["-m", "venv", "--without-pip"]).arg(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let versions = fs::read_dir(folder.join("lib")).unwrap().flatten();
+    let site_packages =
+        versions.map(|version| version.path().join("site-packages")).find(|path| path.is_dir()).unwrap();
+    fs::write(site_packages.join("release.py"), format!("NAME = '{name}'\n")).unwrap();
+}
+
+#[test]
+fn a_virtualenv_behind_a_symlink_is_followed() {
+    for flag in ["--preload", "--log-format=text"] {
+        let serve = Serve::bare("deployed").workers(1).flag(flag);
+        let scratch = serve.scratch();
+        let source =
+            source("one", "import sys, release").replace("[b'one']", "[(release.NAME + ' ' + sys.prefix).encode()]");
+        scratch.write("deployed.py", &source);
+        let (old, new, current) = (scratch.join("venv-1"), scratch.join("venv-2"), scratch.join("venv"));
+        make_virtualenv(&old, "one");
+        make_virtualenv(&new, "two");
+        symlink(&old, &current).unwrap();
+        let daemon = serve.option("--virtualenv", &current).start();
+        daemon.get("/").expect_body(format!("one {}", old.display()));
+        fs::remove_file(&current).unwrap();
+        symlink(&new, &current).unwrap();
+        reload(&daemon, 2);
+        daemon.get("/").expect_body(format!("two {}", new.display()));
+        daemon.stop();
+    }
 }
 
 #[test]
