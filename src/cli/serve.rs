@@ -94,6 +94,16 @@ pub(super) struct ListenArgs {
     /// Connections that may wait in the listen queue [default: net.core.somaxconn, at most 4096]
     #[arg(long, env = "RUSGI_BACKLOG", value_name = "N", allow_hyphen_values = true)]
     pub(super) backlog: Option<String>,
+    /// Networks that TCP peers must come from: ADDRESS or ADDRESS/BITS; others are turned away [default: anywhere]
+    ///
+    /// May be repeated, or separated by commas. A peer that is turned away is closed upon before a byte of it is read.
+    #[arg(long, env = "RUSGI_ALLOW_FROM", value_name = "CIDR", value_delimiter = ',')]
+    pub(super) allow_from: Vec<String>,
+    /// Users whose processes may connect to Unix sockets, besides rusgi's own [default: whom the file's mode lets]
+    ///
+    /// May be repeated, or separated by commas. The kernel says who connects (SO_PEERCRED); behind nginx it is nginx's user.
+    #[arg(long, env = "RUSGI_ALLOW_USER", value_name = "USER", value_delimiter = ',')]
+    pub(super) allow_user: Vec<String>,
 }
 
 /// Who serves.

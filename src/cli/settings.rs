@@ -15,8 +15,9 @@ use crate::{
         supervision,
     },
     config::{
-        Account, Address, App, Config, Limits, Listen, Log, Mount, Owner, Problem, Range, Target, Workers, machine,
-        owner,
+        Account, Address, Admission, App, Config, Limits, Listen, Log, Mount, Owner, Problem, Range, Target, Workers,
+        admission::{parse_network, parse_user},
+        machine, owner,
         quantity::{parse_count, parse_duration, parse_limit, parse_size},
     },
 };
@@ -159,13 +160,33 @@ fn listen(args: &ListenArgs, found: &mut Found<'_>) -> Option<Listen> {
         }
         None => Some(machine::somaxconn().min(DEFAULT_QUEUE)),
     };
+    let admission = admission(args, found);
     Some(Listen {
         addresses: addresses?,
         is_default: found.is_default("socket"),
         socket_mode: socket_mode?,
         socket_owner: socket_owner.map_or(Some(None), |owner| owner.map(Some))?,
         backlog: backlog?,
+        admission: admission?,
     })
+}
+
+fn admission(args: &ListenArgs, found: &mut Found<'_>) -> Option<Admission> {
+    let networks = listed("allow_from", &args.allow_from, parse_network, found);
+    let users = listed("allow_user", &args.allow_user, parse_user, found);
+    Some(Admission { networks: networks?, users: users? })
+}
+
+/// Every entry of a list read by `parse`; a list that was not given is none.
+fn listed<T, E: Display>(
+    id: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, E>,
+    found: &mut Found<'_>,
+) -> Option<Option<Vec<T>>> {
+    let entries: Vec<_> = texts.iter().map(|text| found.take(id, parse(text.trim()))).collect();
+    let entries = entries.into_iter().collect::<Option<Vec<_>>>()?;
+    Some((!entries.is_empty()).then_some(entries))
 }
 
 fn addresses(texts: &[String], found: &mut Found<'_>) -> Option<Vec<Address>> {
@@ -290,6 +311,9 @@ mod tests {
             "--backlog=64",
             "--workers=3..6",
             "--scale-down-after=5m",
+            "--allow-from=10.0.0.0/8,::1",
+            "--allow-user=root",
+            "--allow-user=33",
             "--threads=4",
             "--stop-timeout=1m",
             "--request-timeout=0",
@@ -306,6 +330,8 @@ mod tests {
         assert!(config.app.preload);
         assert_eq!((config.listen.addresses.len(), config.listen.is_default), (2, false));
         assert_eq!((config.listen.socket_mode, config.listen.backlog), (0o666, 64));
+        let admission = &config.listen.admission;
+        assert_eq!((admission.networks.as_ref().map(Vec::len), &admission.users), (Some(2), &Some(vec![0, 33])));
         assert_eq!(config.privileges.account, Account::find("root", Some("5")).ok());
         assert!(config.privileges.may_be_root);
         assert_eq!(config.listen.socket_owner, Some(Owner { user: Some(0), group: Some(0) }));

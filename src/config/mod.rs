@@ -3,6 +3,7 @@
 //! How an option is spelled belongs to [`crate::cli`]; what its value may be, and what it stands for, is decided here.
 
 pub mod address;
+pub mod admission;
 pub mod admin;
 pub mod container;
 pub mod log;
@@ -20,6 +21,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use address::Address;
 pub use admin::Admin;
+pub use admission::Admission;
 pub use log::{Format, Level, Log};
 pub use mount::Mount;
 pub use owner::Owner;
@@ -80,6 +82,8 @@ pub struct Listen {
     pub socket_owner: Option<Owner>,
     /// Connections that may wait in the listen queue; the kernel cuts it to `net.core.somaxconn`.
     pub backlog: i32,
+    /// Who may connect.
+    pub admission: Admission,
 }
 
 /// The worker processes.

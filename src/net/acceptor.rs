@@ -14,7 +14,6 @@ use std::{
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
     io::Errno,
-    net::{SocketFlags, accept_with},
 };
 
 use crate::net::{inflow::Inflow, listener::Listener};
@@ -183,7 +182,7 @@ impl Acceptor {
             let Some(listener) = self.listeners.get(index % count) else {
                 break;
             };
-            match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            match listener.accept() {
                 Ok(socket) => {
                     *turn = if index == first { *turn + 1 } else { index * TURN } % (count * TURN);
                     return Ok(Some(socket));

@@ -24,10 +24,11 @@ pub(super) fn open(listen: &Listen, notify: &mut Notify) -> Result<Vec<Listener>
     let gives_way = listen.is_default && has_unit;
     let missing = listen.addresses.iter().filter(|address| !gives_way && !is_passed(address));
     let mut bound = bind(missing.cloned().collect(), listen)?;
-    passed.iter().for_each(announce_passed);
+    passed.iter().for_each(|passed| announce_passed(passed, listen));
     warn_of_short_queue(listen.backlog);
     bound.iter_mut().for_each(|listener| keep(listener, notify));
-    Ok(passed.into_iter().map(|passed| passed.listener).chain(bound).collect())
+    let all = passed.into_iter().map(|passed| passed.listener).chain(bound);
+    Ok(all.map(|listener| listener.guarded(&listen.admission)).collect())
 }
 
 /// Lets go of what an earlier supervisor had kept and this one is not to serve.
@@ -86,20 +87,20 @@ fn announce(listener: &Listener, address: &Address, listen: &Listen) {
         Address::Unix(_) => info!("listening on {} (mode {:04o})", listener.address(), listen.socket_mode),
         Address::Tcp(_) => info!("listening on {}", listener.address()),
     }
-    warn_of_strangers(address, listener);
+    warn_of_strangers(address, listener, listen);
 }
 
-fn announce_passed(Passed { listener, name }: &Passed) {
+fn announce_passed(Passed { listener, name }: &Passed, listen: &Listen) {
     info!("listening on {}, passed by systemd as {name}", listener.address());
     if let Ok(address) = listener.address().parse() {
-        warn_of_strangers(&address, listener);
+        warn_of_strangers(&address, listener, listen);
     }
 }
 
-fn warn_of_strangers(address: &Address, listener: &Listener) {
-    if !address.is_local() {
+fn warn_of_strangers(address: &Address, listener: &Listener, listen: &Listen) {
+    if !address.is_local() && listen.admission.networks.is_none() {
         warn!(
-            "{}: the uwsgi protocol knows no authentication; let a firewall admit nobody but nginx",
+            "{}: the uwsgi protocol knows no authentication; name nginx's addresses with --allow-from, or let a firewall admit nobody else",
             listener.address()
         );
     }

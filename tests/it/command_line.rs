@@ -73,6 +73,8 @@ fn help_names_every_subcommand_and_option() {
         "--socket-mode",
         "--socket-owner",
         "--backlog",
+        "--allow-from",
+        "--allow-user",
         "--log-level",
         "--log-format",
         "--preload",

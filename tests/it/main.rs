@@ -33,6 +33,7 @@ mod wsgi_input;
 mod broken_responses;
 mod failures;
 mod hostile;
+mod admission;
 mod privileges;
 mod probes;
 mod process_one;

@@ -128,7 +128,7 @@ fn take(number: RawFd, name: String) -> Result<Passed, PassedError> {
     match describe(&socket) {
         Ok(Some(address)) => {
             let socket = ManuallyDrop::into_inner(socket);
-            Ok(Passed { listener: Listener { socket, address, file: None }, name })
+            Ok(Passed { listener: Listener { socket, address, file: None, guard: None }, name })
         }
         Ok(None) | Err(Errno::NOTSOCK) => Err(PassedError::NotListening { number, name }),
         Err(Errno::BADF) => Err(PassedError::Closed { number, name }),

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod queue;
 
+mod guard;
 mod unix;
 
 use std::{
@@ -13,13 +14,19 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt},
+    net::{
+        AddressFamily, SocketFlags, SocketType, accept_with, acceptfrom_with, bind, getsockname, listen, socket_with,
+        sockopt,
+    },
 };
 use thiserror::Error;
 
 use crate::{
-    config::{Address, Listen},
-    net::listener::unix::{SocketFile, bind_unix},
+    config::{Address, Admission, Listen},
+    net::listener::{
+        guard::Guard,
+        unix::{SocketFile, bind_unix},
+    },
 };
 
 /// A bound, listening, non-blocking socket; no executed program inherits it.
@@ -28,6 +35,7 @@ pub struct Listener {
     socket: OwnedFd,
     address: String,
     file: Option<SocketFile>,
+    guard: Option<Guard>,
 }
 
 /// Why an address cannot be listened on.
@@ -79,6 +87,31 @@ impl Listener {
         }
     }
 
+    /// The same listener, letting in nobody but those of `admission`.
+    #[must_use]
+    pub fn guarded(self, admission: &Admission) -> Self {
+        let is_unix = self.address.starts_with("unix");
+        Self { guard: Guard::new(admission, is_unix), ..self }
+    }
+
+    /// The next connection from the listen queue, non-blocking; whoever is not let in is passed over.
+    ///
+    /// # Errors
+    /// As accept4(2).
+    pub fn accept(&self) -> rustix::io::Result<OwnedFd> {
+        let Some(guard) = &self.guard else {
+            return accept_with(&self.socket, FLAGS);
+        };
+        for _ in 0..MOST_PASSED_OVER {
+            let (socket, address) = acceptfrom_with(&self.socket, FLAGS)?;
+            if guard.admits(&socket, address) {
+                return Ok(socket);
+            }
+        }
+        // The other listeners have their turn, too.
+        Err(Errno::AGAIN)
+    }
+
     /// The address as an operator writes it, with the port the kernel chose if it was to choose.
     pub fn address(&self) -> &str {
         &self.address
@@ -89,7 +122,8 @@ impl Listener {
     /// # Errors
     /// When the system has no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone(), file: None })
+        let (address, guard) = (self.address.clone(), self.guard.clone());
+        Ok(Self { socket: self.socket.try_clone()?, address, file: None, guard })
     }
 
     /// Removes the Unix socket's file, unless another server has put its own in its place; for the supervisor, at exit.
@@ -122,7 +156,7 @@ fn bind_tcp(tcp: SocketAddr, settings: &Listen) -> Result<Listener, BindError> {
     listen(&socket, settings.backlog).map_err(refused("listen"))?;
     let bound = getsockname(&socket).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
     let address = bound.map_or(address, |bound| bound.to_string());
-    Ok(Listener { socket, address, file: None })
+    Ok(Listener { socket, address, file: None, guard: None })
 }
 
 fn set_tcp_options(socket: &OwnedFd, address: SocketAddr) -> rustix::io::Result<()> {
@@ -179,6 +213,8 @@ fn remedy(source: &io::Error) -> &'static str {
     }
 }
 
+/// Connections that are turned away in one go.
+const MOST_PASSED_OVER: usize = 64;
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use crate::config::Owner;
+use crate::config::{Admission, Owner};
 
 /// A directory of its own for each test, removed with all that is in it.
 struct Directory(PathBuf);
@@ -35,7 +35,17 @@ impl Directory {
     fn bind_as(&self, socket_mode: u32, socket_owner: Option<Owner>) -> Result<Listener, BindError> {
         let address = Address::Unix(self.socket());
         let addresses = vec![address.clone()];
-        Listener::bind(&address, &Listen { addresses, is_default: false, socket_mode, socket_owner, backlog: 16 })
+        Listener::bind(
+            &address,
+            &Listen {
+                addresses,
+                is_default: false,
+                socket_mode,
+                socket_owner,
+                backlog: 16,
+                admission: Admission::default(),
+            },
+        )
     }
 }
 
@@ -50,7 +60,14 @@ fn bind_tcp_at(address: &str) -> Result<Listener, BindError> {
     let addresses = vec![address.clone()];
     Listener::bind(
         &address,
-        &Listen { addresses, is_default: false, socket_mode: 0o660, socket_owner: None, backlog: 16 },
+        &Listen {
+            addresses,
+            is_default: false,
+            socket_mode: 0o660,
+            socket_owner: None,
+            backlog: 16,
+            admission: Admission::default(),
+        },
     )
 }
 

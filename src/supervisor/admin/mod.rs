@@ -14,7 +14,7 @@ use rustix::event::PollFd;
 use tracing::info;
 
 use crate::{
-    config::{self, Address, Listen, Owner, Range},
+    config::{self, Address, Admission, Listen, Owner, Range},
     net::listener::{BindError, Listener},
     supervisor::{
         admin::door::{Caller, Door, Rights},
@@ -116,7 +116,14 @@ fn listen_for_probes(address: SocketAddr) -> Result<Door, BindError> {
 }
 
 fn settings(socket_owner: Option<Owner>) -> Listen {
-    Listen { addresses: Vec::new(), is_default: false, socket_mode: 0o600, socket_owner, backlog: BACKLOG }
+    Listen {
+        addresses: Vec::new(),
+        is_default: false,
+        socket_mode: 0o600,
+        socket_owner,
+        backlog: BACKLOG,
+        admission: Admission::default(),
+    }
 }
 
 const BACKLOG: i32 = 64;
