@@ -12,10 +12,16 @@ use crate::{
 /// Looks at the limits that `config` meets.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let container = container();
-    [queue(config), cpus(config), memory(config), descriptors(config), stopping(config, container.as_deref())]
-        .into_iter()
-        .chain(units(config, Path::new("/etc/systemd/system")))
-        .collect()
+    [
+        queue(config),
+        cpus(config),
+        memory(config, machine::memory()),
+        descriptors(config),
+        stopping(config, container.as_deref()),
+    ]
+    .into_iter()
+    .chain(units(config, Path::new("/etc/systemd/system")))
+    .collect()
 }
 
 fn queue(config: &Config) -> Finding {
@@ -44,8 +50,8 @@ fn cpus(config: &Config) -> Finding {
     )
 }
 
-fn memory(config: &Config) -> Finding {
-    let Some(limit) = machine::memory() else {
+fn memory(config: &Config, limit: Option<u64>) -> Finding {
+    let Some(limit) = limit else {
         return Finding::fine("memory: no limit by cgroup");
     };
     let each = limit / config.workers.range.most.max(1) as u64;
@@ -127,3 +133,47 @@ const MOST_PER_CPU: usize = 4;
 const LITTLE: u64 = 48 << 20;
 /// Seconds from `docker stop` to SIGKILL.
 const DOCKER: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{doctor::Severity, served::Served, settings};
+
+    fn config(command: &str) -> Config {
+        let words: Vec<_> = command.split(' ').map(str::to_owned).collect();
+        Served::read(&words).and_then(|served| served.config(settings::check)).unwrap()
+    }
+
+    #[test]
+    fn memory_is_shared_among_workers() {
+        let with = |command: &str, limit| memory(&config(command), limit).severity;
+        assert_eq!(with("app --workers 2", None), Severity::Fine);
+        assert_eq!(with("app --workers 2", Some(512 << 20)), Severity::Fine);
+        assert_eq!(with("app --workers 16", Some(512 << 20)), Severity::Warning);
+        assert_eq!(with("app --workers 2 --max-rss 300m", Some(512 << 20)), Severity::Warning);
+    }
+
+    #[test]
+    fn a_container_s_patience_is_ten_seconds() {
+        let with = |command: &str, mark| stopping(&config(command), mark).severity;
+        assert_eq!(with("app", None), Severity::Fine);
+        assert_eq!(with("app", Some("marked")), Severity::Warning);
+        assert_eq!(with("app --stop-timeout 8", Some("marked")), Severity::Fine);
+    }
+
+    #[test]
+    fn a_unit_has_to_wait_longer_than_rusgi() {
+        let with = |text: &str| unit(&config("app --stop-timeout 25"), Path::new("/x.service"), text);
+        assert_eq!(with("TimeoutStopSec=30\n"), None);
+        assert_eq!(with("[Service]\n"), None);
+        let found = with("TimeoutStopSec=25s\n").unwrap();
+        assert_eq!((found.severity, found.fix.as_deref()), (Severity::Problem, Some("TimeoutStopSec=30")));
+    }
+
+    #[test]
+    fn more_workers_than_cpus_can_serve_are_warned_of() {
+        let many = format!("app --workers {}", 4 * machine::cpus() + 1);
+        assert_eq!(cpus(&config(&many)).severity, Severity::Warning);
+        assert_eq!(cpus(&config("app --workers 1")).severity, Severity::Fine);
+    }
+}
