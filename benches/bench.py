@@ -107,7 +107,7 @@ def add_how(parser):
     parser.add_argument(
         "--rounds", type=int, help="how often each server is measured where a budget stands (default: 5)"
     )
-    parser.add_argument("--few", type=int, help="how often elsewhere (default: 3)")
+    parser.add_argument("--few", type=int, help="how often elsewhere (default: 2)")
     parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, in s (default: 1)")
     parser.add_argument("--connections", type=int, default=32, help="clients, each with a connection (default: 32)")
     parser.add_argument("--reloads", type=int, help="how many reloads under load (default: 200)")
@@ -140,7 +140,7 @@ def complete(options):
     """What was not chosen: quick's own values, else all there is."""
     if not options.parts:
         options.parts = chosen_parts(options)
-    usual = {"servers": list(PEERS), "settings": None, "rounds": 5, "few": 3, "reloads": 200}
+    usual = {"servers": list(PEERS), "settings": None, "rounds": 5, "few": 2, "reloads": 200}
     for key, value in (usual | (QUICK if options.quick else {})).items():
         if getattr(options, key) is None:
             setattr(options, key, value)
