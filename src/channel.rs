@@ -3,9 +3,10 @@
 //! ```text
 //! supervisor ── Fork ──▶ forkserver ── Loaded | Failed | Forked (with the worker's channel) | Exited ──▶ supervisor
 //! supervisor ── Drain ──▶ worker ── Ready | Failed | Retire | Stopping ──▶ supervisor
+//! supervisor ── Listener (with the socket), Inherited, TakeOver ──▶ its successor ── Ready | Failed ──▶ supervisor
 //! ```
 //!
-//! End of file is a message too: without a supervisor a forkserver exits and a worker drains.
+//! End of file is a message too: without a supervisor a forkserver exits, a worker drains, and a successor takes over.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -42,7 +43,8 @@ pub enum Message {
     },
     /// From a forkserver: the interpreter (and with preload the application) is loaded, workers can be forked.
     Loaded,
-    /// From a forkserver or a worker that could not load the application, just before it exits with [`LOAD_FAILED`].
+    /// From a forkserver or a worker that could not load the application, just before it exits with [`LOAD_FAILED`], and from a
+    /// successor that cannot serve.
     Failed {
         /// The traceback and a hint, as an operator is to read it.
         report: String,
@@ -61,7 +63,7 @@ pub enum Message {
         /// The status as `waitpid(2)` gives it.
         status: i32,
     },
-    /// From a worker: the application is loaded and connections are being accepted.
+    /// From a worker, or a successor of all its workers: the application is loaded and connections are being accepted.
     Ready,
     /// From a worker: it has served enough, and goes on until a replacement is ready and it is told to drain.
     Retire {
@@ -75,6 +77,25 @@ pub enum Message {
     },
     /// From a worker: it accepts no more, whether it was asked to or not.
     Stopping,
+    /// To a successor: a listening socket, which comes along.
+    Listener {
+        /// Whether it is one of the admin's, rather than one for requests.
+        is_admin: bool,
+        /// Device and inode of the Unix socket's file, where that is for the server to remove at its end.
+        file: Option<(u64, u64)>,
+    },
+    /// To a successor: these were all sockets.
+    Inherited {
+        /// How many workers there are.
+        workers: usize,
+        /// The fewest and the most there may be, where an operator has changed that.
+        range: Option<(usize, usize)>,
+    },
+    /// To a successor that is ready: go on alone.
+    TakeOver {
+        /// Whether a reload was asked for meanwhile.
+        reload: bool,
+    },
 }
 
 /// A message, with the descriptor that came along.
@@ -188,6 +209,13 @@ impl From<OwnedFd> for Channel {
     /// Takes over an end that came with a message.
     fn from(socket: OwnedFd) -> Self {
         Self { socket }
+    }
+}
+
+impl From<Channel> for OwnedFd {
+    /// Gives an end away.
+    fn from(channel: Channel) -> Self {
+        channel.socket
     }
 }
 

@@ -21,6 +21,7 @@ mod settings;
 mod status;
 mod stop;
 mod supervision;
+mod upgrade;
 
 use std::{
     io::{self, Write},
@@ -47,6 +48,8 @@ enum Command {
     Status(status::Args),
     /// Load new code beside the old, and let it serve once it is ready
     Reload(reload::Args),
+    /// Put a new executable of rusgi in the place of the running one
+    Upgrade(upgrade::Args),
     /// Have more or fewer workers
     Scale(scale::Args),
     /// Finish what is in flight, and stop
@@ -74,7 +77,7 @@ enum Command {
 /// | code | meaning |
 /// |---|---|
 /// | 0 | stopped as asked |
-/// | 1 | the system refused something: an address, a process; `reload --wait`: the new code was discarded |
+/// | 1 | the system refused something: an address, a process; `reload --wait`, `upgrade --wait`: the old goes on |
 /// | 3 | the application could not be loaded |
 /// | 4 | workers died again and again before one was ready |
 /// | 70 | a bug in rusgi (`EX_SOFTWARE`) |
@@ -98,6 +101,7 @@ fn parse_and_run(door: Door, argv: Vec<String>) -> u8 {
             Command::Serve(args) => serve::run(door, &args, matches.subcommand_matches("serve")),
             Command::Status(args) => status::run(&args),
             Command::Reload(args) => reload::run(&args),
+            Command::Upgrade(args) => upgrade::run(&args),
             Command::Scale(args) => scale::run(&args),
             Command::Stop(args) => stop::run(&args),
             Command::Ping(args) => ping::run(&args),

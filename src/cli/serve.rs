@@ -7,14 +7,14 @@ use tracing::error;
 
 use crate::{
     cli::{MISCONFIGURED, complain, privileges::PrivilegeArgs, settings, supervision::SupervisionArgs},
-    config::{Config, Range},
+    config::{Config, Problem, Range},
     forkserver::{self, process},
     observe::{
         logging::{self, Process},
         scoreboard::Scoreboard,
     },
     python::{self, Door},
-    supervisor::{self, Birth, Ended, Fork},
+    supervisor::{self, Birth, Ended, Fork, Predecessor},
 };
 
 /// The options of `rusgi serve`, as typed.
@@ -23,7 +23,7 @@ use crate::{
     about = "Serve an application",
     long_about = "Serve a WSGI application to nginx's uwsgi_pass.\n\n\
         SIGTERM and SIGINT stop it gracefully, a second one and SIGQUIT at once. SIGHUP loads new code beside the old,\n\
-        which goes on serving until the new is ready. SIGTTIN and SIGTTOU add and remove a worker.\n\
+        which goes on serving until the new is ready. SIGUSR2 does so with a new executable of rusgi. SIGTTIN and SIGTTOU add and remove a worker.\n\
         Durations are seconds (25) or carry a unit (500ms, 25s, 2m); sizes are bytes or carry a unit (256k, 10m)."
 )]
 pub(super) struct Args {
@@ -179,12 +179,16 @@ const TARGET_MORE: &str = "\n\nCALLABLE() calls a factory without arguments. A f
 
 /// Serves as `args` say; `sources` knows which of them came from the environment.
 pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
+    let predecessor = match Predecessor::from_env() {
+        Ok(predecessor) => predecessor,
+        Err(error) => {
+            complain(&format!("the rusgi that is to be replaced cannot be heard ({error}): start anew"));
+            return supervisor::Exit::Refused.code();
+        }
+    };
     let config = match settings::check(args, sources) {
         Ok(config) => config,
-        Err(problems) => {
-            problems.iter().for_each(|problem| complain(&problem.to_string()));
-            return MISCONFIGURED;
-        }
+        Err(problems) => return refuse(&problems, predecessor.as_ref()),
     };
     // The log must not find something else in the place of a standard error that was closed.
     let prepared = process::open_standard_streams().and_then(|()| process::keep_children());
@@ -195,7 +199,7 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
         return supervisor::Exit::Refused.code();
     }
     match Scoreboard::new(room(config.workers.range), config.workers.threads) {
-        Ok(scoreboard) => supervise(door, &config, scoreboard),
+        Ok(scoreboard) => supervise(door, &config, scoreboard, predecessor),
         Err(refusal) => {
             error!("the scoreboard cannot be made ({refusal}); free some memory, or use fewer workers and threads");
             supervisor::Exit::Refused.code()
@@ -209,9 +213,17 @@ fn room(workers: Range) -> usize {
     9 * workers.most.max(64) + 16
 }
 
+/// Says what is wrong, to a predecessor as well.
+fn refuse(problems: &[Problem], predecessor: Option<&Predecessor>) -> u8 {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    problems.iter().for_each(|problem| complain(problem));
+    predecessor.into_iter().for_each(|predecessor| predecessor.report(&problems.join("\n")));
+    MISCONFIGURED
+}
+
 /// Returns in the supervisor, in every forkserver and in every worker; each has its own exit code.
-fn supervise(door: Door, config: &Config, scoreboard: Scoreboard) -> u8 {
-    match supervisor::run(config, scoreboard, &mut || fork(door)) {
+fn supervise(door: Door, config: &Config, scoreboard: Scoreboard, predecessor: Option<Predecessor>) -> u8 {
+    match supervisor::run(config, scoreboard, predecessor, &mut || fork(door)) {
         Ended::Exit(exit) => exit.code(),
         Ended::Forkserver(Birth { generation, listeners, channel }) => {
             logging::set_process(Process::Forkserver(generation));

@@ -1,7 +1,5 @@
 //! `rusgi status`: what a running rusgi is doing.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use crate::cli::{
@@ -65,6 +63,7 @@ fn describe(status: &Value) -> String {
         text += &describe_failure(status);
     }
     text += &describe_load(status);
+    text += &describe_upgrade(&status["upgrade"]);
     text += "\nWORKER      PID  GENERATION  STATE     READY FOR\n";
     workers.iter().for_each(|worker| text += &line(worker));
     text
@@ -77,20 +76,27 @@ fn describe_load(status: &Value) -> String {
             (Some(length), Some(limit)) => format!("{length} of at most {limit} waiting"),
             _ => "the kernel does not tell how many wait".to_owned(),
         };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {waiting}", plain(&queue["address"]));
+        text += &format!("{}: {waiting}\n", plain(&queue["address"]));
     }
     text
 }
 
 fn describe_failure(status: &Value) -> String {
     let (failed, serving) = (&status["degraded"]["generation"], &status["generation"]);
-    let mut text = format!("degraded: generation {failed} was discarded, still serving generation {serving}\n");
-    for line in plain(&status["degraded"]["reason"]).lines() {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {line}");
+    let head = format!("degraded: generation {failed} was discarded, still serving generation {serving}\n");
+    indented(&head, plain(&status["degraded"]["reason"]))
+}
+
+fn indented(head: &str, lines: &str) -> String {
+    lines.lines().fold(head.to_owned(), |text, line| format!("{text}    {line}\n"))
+}
+
+fn describe_upgrade(upgrade: &Value) -> String {
+    match plain(&upgrade["state"]) {
+        "starting" => format!("upgrading: pid {} is started\n", upgrade["pid"]),
+        "failed" => indented("the last upgrade failed:\n", plain(&upgrade["reason"])),
+        _ => String::new(),
     }
-    text
 }
 
 fn line(worker: &Value) -> String {
@@ -120,6 +126,7 @@ mod tests {
                 {"address": "unix:/a", "length": 3, "limit": 64},
                 {"address": "unix:/b", "length": null, "limit": null},
             ],
+            "upgrade": {"state": "failed", "pid": null, "reason": "no such file"},
             "workers": [
                 {"worker": 1, "pid": 8, "generation": 1, "state": "ready", "age": 12.3},
                 {"worker": 2, "pid": null, "generation": 1, "state": "due", "age": null},
@@ -135,6 +142,7 @@ mod tests {
             "1 of 2 threads busy\n",
             "unix:/a: 3 of at most 64 waiting\n",
             "unix:/b: the kernel does not tell how many wait\n",
+            "the last upgrade failed:\n    no such file\n",
             "     1        8           1  ready     12 s\n",
         ];
         words.iter().for_each(|words| assert!(text.contains(words), "no {words:?} in {text}"));

@@ -59,6 +59,15 @@ impl Address {
         }
     }
 
+    /// Whether a socket that is bound to `bound`, as [`Address`] prints it, is what this address asks for.
+    pub fn admits(&self, bound: &str) -> bool {
+        match (self, bound.parse()) {
+            (Self::Tcp(asked), Ok(Self::Tcp(bound))) if asked.port() == 0 => asked.ip() == bound.ip(),
+            (asked, Ok(bound)) => *asked == bound,
+            (_, Err(_)) => false,
+        }
+    }
+
     /// Whether two sockets cannot have it: not so where the kernel chooses the port.
     pub fn is_definite(&self) -> bool {
         !matches!(self, Self::Tcp(address) if address.port() == 0)

@@ -18,8 +18,8 @@ pub(super) fn adapt(py: Python<'_>, user: Option<&Known>) -> PyResult<()> {
     Ok(())
 }
 
-/// What systemd tells its service; an application that believed it would speak for the daemon.
-const THE_DAEMONS: [&str; 8] = [
+/// What systemd, or a predecessor, tells its service; an application that believed it would speak for the daemon.
+const THE_DAEMONS: [&str; 9] = [
     "LISTEN_PID",
     "LISTEN_PIDFDID",
     "LISTEN_FDS",
@@ -28,4 +28,5 @@ const THE_DAEMONS: [&str; 8] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
     "FDSTORE",
+    "RUSGI_PREDECESSOR",
 ];

@@ -19,7 +19,11 @@ impl Watch {
             // What a process said last comes before its end, and only its forkserver can tell whose worker it was.
             let generations: Vec<_> = self.forkservers.keys().copied().collect();
             generations.into_iter().for_each(|generation| self.read_forkserver(generation));
-            if let Some(generation) = self.fleet.generation_of(pid) {
+            if self.fleet.successor() == Some(pid) {
+                self.read_successor();
+                self.successor = None;
+                self.tell(Event::SuccessorEnded { ending });
+            } else if let Some(generation) = self.fleet.generation_of(pid) {
                 self.forkservers.remove(&generation);
                 self.tell(Event::ForkserverEnded { generation, ending });
             } else {

@@ -22,6 +22,7 @@ mod privileges;
 mod signals;
 mod sockets;
 mod touch;
+mod upgrade;
 mod valve;
 mod watch;
 mod weight;
@@ -31,10 +32,11 @@ use std::{io, time::Instant};
 use tracing::{error, warn};
 
 pub use exit::Exit;
+pub use upgrade::Predecessor;
 
 use crate::{
     channel::Channel,
-    config::{Config, Owner},
+    config::{Config, Owner, Range},
     net::listener::Listener,
     observe::scoreboard::Scoreboard,
     supervisor::{
@@ -43,6 +45,7 @@ use crate::{
         notify::Notify,
         signals::Signals,
         touch::Touch,
+        upgrade::{CommandLine, Inheritance},
         valve::Valve,
         watch::{Equipment, Watch},
         weight::Scales,
@@ -83,40 +86,53 @@ pub struct Birth {
 
 /// Serves as `config` says until told to stop; returns in every forkserver it forks as well, see [`Ended`].
 ///
-/// SIGTERM and SIGINT stop gracefully, a second one and SIGQUIT at once; SIGHUP reloads. Reports what goes wrong to the log.
-pub fn run(config: &Config, scoreboard: Scoreboard, fork: Forker<'_>) -> Ended {
-    if let Err(refusal) = privileges::check(&config.privileges) {
-        error!("{refusal}");
-        return Ended::Exit(Exit::Misconfigured);
+/// SIGTERM and SIGINT stop gracefully, a second one and SIGQUIT at once; SIGHUP reloads; SIGUSR2 has another process in its place.
+/// With a `predecessor` it serves on the sockets of that one. Reports what goes wrong to the log, and to the predecessor.
+pub fn run(config: &Config, scoreboard: Scoreboard, predecessor: Option<Predecessor>, fork: Forker<'_>) -> Ended {
+    match prepare(config, scoreboard, predecessor.as_ref()) {
+        Ok(watch) => watch.succeeding(predecessor).run(fork),
+        Err((exit, problem)) => {
+            error!("{problem}");
+            predecessor.iter().for_each(|predecessor| predecessor.report(&problem));
+            Ended::Exit(exit)
+        }
     }
+}
+
+/// Opens everything and becomes who it is to be; if that cannot be, nothing is left behind.
+fn prepare(
+    config: &Config,
+    scoreboard: Scoreboard,
+    predecessor: Option<&Predecessor>,
+) -> Result<Watch, (Exit, String)> {
+    privileges::check(&config.privileges).map_err(|refusal| (Exit::Misconfigured, refusal.to_string()))?;
     // Blocked before there is a socket file, so that no signal can leave one behind.
-    let signals = match Signals::block() {
-        Ok(signals) => signals,
-        Err(error) => return refused("signals cannot be read", &error.into()),
-    };
+    let signals = Signals::block()
+        .map_err(|error| refused(format!("signals cannot be read ({error}); raise the limit on open files")))?;
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         warn!("orphans of workers cannot be adopted ({error}); the system's process 1 will collect them");
     }
-    // Connected while we may still connect wherever we were told to.
-    let mut notify = Notify::from_env();
-    let mut listeners = match sockets::open(&config.listen, &mut notify) {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            error!("{error}");
-            return Ended::Exit(Exit::Refused);
-        }
-    };
+    let inheritance = predecessor.map(Predecessor::inherit).transpose();
+    let inheritance =
+        inheritance.map_err(|error| refused(format!("nothing can be taken over ({error}); start anew")))?;
+    // Connected while we may still connect wherever we were told to; a successor has nothing to say yet.
+    let mut notify = if inheritance.is_some() { Notify::default() } else { Notify::from_env() };
+    let Inheritance { listeners, admin, strength } = inheritance.unwrap_or_default();
+    let mut listeners =
+        sockets::open(&config.listen, &mut notify, listeners).map_err(|error| refused(error.to_string()))?;
     let valve = Valve::new(&listeners, Instant::now());
-    let equipment =
-        equip(config, scoreboard, signals, notify, valve).and_then(|equipment| become_user(config).map(|()| equipment));
-    match equipment {
-        Ok(equipment) => Watch::new(Fleet::new(plan(config), Instant::now()), listeners, equipment).run(fork),
+    let equipment = equip(config, scoreboard, (signals, notify, valve), admin);
+    match equipment.and_then(|equipment| become_user(config).map(|()| equipment)) {
+        Ok(equipment) => Ok(Watch::new(fleet(config, strength), listeners, equipment)),
         Err(problem) => {
             sockets::remove_files(&mut listeners);
-            error!("{problem}");
-            Ended::Exit(Exit::Refused)
+            Err(refused(problem))
         }
     }
+}
+
+fn refused(problem: String) -> (Exit, String) {
+    (Exit::Refused, problem)
 }
 
 /// Gives up the privileges that opened the sockets.
@@ -129,16 +145,15 @@ fn become_user(config: &Config) -> Result<(), String> {
 fn equip(
     config: &Config,
     scoreboard: Scoreboard,
-    signals: Signals,
-    notify: Notify,
-    valve: Valve,
+    (signals, notify, valve): (Signals, Notify, Valve),
+    inherited: Vec<Listener>,
 ) -> Result<Equipment, String> {
     let supervision = &config.supervision;
     let touch = Touch::watch(&supervision.reload_on_touch).map_err(|error| {
         format!("--reload-on-touch: {error}; raise fs.inotify.max_user_instances or correct the path")
     })?;
     let owner = config.privileges.account.as_ref().map(Owner::from);
-    let admin = Admin::open(&supervision.admin, owner)?;
+    let admin = Admin::open(&supervision.admin, owner, inherited)?;
     Ok(Equipment {
         scoreboard,
         signals,
@@ -147,7 +162,16 @@ fn equip(
         admin,
         scales: Scales::new(supervision.recycling, Instant::now()),
         valve,
+        command: CommandLine::of_this_process(),
+        predecessor: None,
     })
+}
+
+fn fleet(config: &Config, strength: Option<(usize, Option<Range>)>) -> Fleet {
+    let now = Instant::now();
+    let mut fleet = Fleet::new(plan(config), now);
+    strength.into_iter().for_each(|strength| fleet.inherit(strength, now));
+    fleet
 }
 
 fn plan(config: &Config) -> Plan {
@@ -160,11 +184,7 @@ fn plan(config: &Config) -> Plan {
         stop_timeout: config.workers.stop_timeout,
         leave_timeout: config.workers.leave_timeout(),
         recycling: config.supervision.recycling,
+        obstacle: upgrade::obstacle(),
         application: config.app.target.to_string(),
     }
-}
-
-fn refused(what: &str, error: &io::Error) -> Ended {
-    error!("{what} ({error}); raise the limit on open files");
-    Ended::Exit(Exit::Refused)
 }

@@ -112,6 +112,11 @@ impl Notify {
         }
     }
 
+    /// Tells systemd that `pid` is the service's main process from now on; whether it has been told, or is not there.
+    pub(super) fn name_main_process(&mut self, pid: i32) -> bool {
+        self.socket.is_none() || self.send(&format!("MAINPID={pid}"))
+    }
+
     /// When [`Notify::report`] is due, whatever else happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let again = self.is_unheard.then(|| Instant::now() + RETRY);

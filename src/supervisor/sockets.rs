@@ -13,11 +13,21 @@ use crate::{
     supervisor::notify::Notify,
 };
 
-/// Takes what systemd passes and binds what is missing; with a store at systemd, what was bound is kept there.
+/// Takes what a predecessor hands over, and that alone, or else what systemd passes, and binds what is missing; with a store at systemd,
+/// what was bound is kept there.
 ///
 /// # Errors
 /// What systemd passes and cannot be used, or else the first address that cannot be bound; then nothing is left behind.
-pub(super) fn open(listen: &Listen, notify: &mut Notify) -> Result<Vec<Listener>, Box<dyn Error>> {
+pub(super) fn open(
+    listen: &Listen,
+    notify: &mut Notify,
+    inherited: Vec<Listener>,
+) -> Result<Vec<Listener>, Box<dyn Error>> {
+    let all = if inherited.is_empty() { acquire(listen, notify)? } else { announced(inherited, listen) };
+    Ok(all.into_iter().map(|listener| listener.guarded(&listen.admission)).collect())
+}
+
+fn acquire(listen: &Listen, notify: &mut Notify) -> Result<Vec<Listener>, Box<dyn Error>> {
     let passed = still_wanted(activation::passed()?, listen, notify);
     let has_unit = passed.iter().any(|passed| !passed.was_kept());
     let is_passed = |address: &Address| passed.iter().any(|passed| passed.listener.address() == address.to_string());
@@ -27,8 +37,7 @@ pub(super) fn open(listen: &Listen, notify: &mut Notify) -> Result<Vec<Listener>
     passed.iter().for_each(|passed| announce_passed(passed, listen));
     warn_of_short_queue(listen.backlog);
     bound.iter_mut().for_each(|listener| keep(listener, notify));
-    let all = passed.into_iter().map(|passed| passed.listener).chain(bound);
-    Ok(all.map(|listener| listener.guarded(&listen.admission)).collect())
+    Ok(passed.into_iter().map(|passed| passed.listener).chain(bound).collect())
 }
 
 /// Lets go of what an earlier supervisor had kept and this one is not to serve.
@@ -88,6 +97,15 @@ fn announce(listener: &Listener, address: &Address, listen: &Listen) {
         Address::Tcp(_) => info!("listening on {}", listener.address()),
     }
     warn_of_strangers(address, listener, listen);
+}
+
+fn announced(inherited: Vec<Listener>, listen: &Listen) -> Vec<Listener> {
+    inherited.iter().for_each(|listener| info!("listening on {}, taken over", listener.address()));
+    let is_inherited = |address: &Address| inherited.iter().any(|listener| address.admits(listener.address()));
+    for address in listen.addresses.iter().filter(|address| !listen.is_default && !is_inherited(address)) {
+        warn!("{address}: an upgrade takes over sockets and binds none; restart rusgi to listen there as well");
+    }
+    inherited
 }
 
 fn announce_passed(Passed { listener, name }: &Passed, listen: &Listen) {

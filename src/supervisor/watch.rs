@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -27,6 +28,7 @@ use crate::{
         signals::Signals,
         sockets,
         touch::Touch,
+        upgrade::{CommandLine, Predecessor},
         valve::Valve,
         weight::Scales,
     },
@@ -35,9 +37,10 @@ use crate::{
 /// The fleet with everything that connects it to the world.
 pub(super) struct Watch {
     pub(super) fleet: Fleet,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) forkservers: BTreeMap<u32, Channel>,
     pub(super) workers: BTreeMap<u32, Channel>,
+    pub(super) successor: Option<Channel>,
     pub(super) equipment: Equipment,
 }
 
@@ -57,6 +60,10 @@ pub(super) struct Equipment {
     pub(super) scales: Option<Scales>,
     /// What minds the listen queues.
     pub(super) valve: Valve,
+    /// How this process was started.
+    pub(super) command: io::Result<CommandLine>,
+    /// Whose place this process is to take, until it has.
+    pub(super) predecessor: Option<Predecessor>,
 }
 
 /// A descriptor that has something to say.
@@ -66,6 +73,8 @@ enum Source {
     Touch,
     Admin(admin::Source),
     Listener,
+    Successor,
+    Predecessor,
     Forkserver(u32),
     Worker(u32),
 }
@@ -73,7 +82,14 @@ enum Source {
 impl Watch {
     /// Watches over `fleet`, whose workers accept from `listeners`.
     pub(super) fn new(fleet: Fleet, listeners: Vec<Listener>, equipment: Equipment) -> Self {
-        Self { fleet, listeners, forkservers: BTreeMap::new(), workers: BTreeMap::new(), equipment }
+        let (forkservers, workers) = (BTreeMap::new(), BTreeMap::new());
+        Self { fleet, listeners, forkservers, workers, successor: None, equipment }
+    }
+
+    /// The same, beside `predecessor` at first.
+    pub(super) fn succeeding(mut self, predecessor: Option<Predecessor>) -> Self {
+        self.equipment.predecessor = predecessor;
+        self
     }
 
     /// Goes on until the fleet is over; in a forked child it returns at once, with everything of the supervisor's closed.
@@ -85,7 +101,8 @@ impl Watch {
                 }
             }
             self.equipment.notify.report(self.fleet.standing(), Instant::now());
-            self.equipment.admin.answer_reloads(&self.fleet);
+            self.equipment.admin.answer_waiting(&self.fleet);
+            self.report_ready();
             if let Some(exit) = self.fleet.over() {
                 return self.end(exit);
             }
@@ -100,6 +117,7 @@ impl Watch {
     }
 
     fn end(mut self, exit: super::Exit) -> Ended {
+        self.report_end();
         sockets::remove_files(&mut self.listeners);
         self.equipment.admin.close();
         info!("stopped");
@@ -110,7 +128,7 @@ impl Watch {
         self.fleet.apply(event, Instant::now());
     }
 
-    fn reload(&mut self) {
+    pub(super) fn reload(&mut self) {
         // Before it is ready, and once it stops, a service manager waits for other news.
         if matches!(self.fleet.standing().stage, Stage::Ready | Stage::Reloading) {
             self.equipment.notify.reloading();
@@ -133,6 +151,9 @@ impl Watch {
                 self.drain(slot, is_last);
             }
             Action::Retire { generation } => drop(self.forkservers.remove(&generation)),
+            Action::StartSuccessor => self.start_successor(),
+            Action::HandOver { pid } => self.hand_over(pid),
+            Action::Terminate { pid } => self.terminate(pid),
             Action::Kill { pid } => self.kill(pid),
         }
         None
@@ -201,15 +222,27 @@ impl Watch {
     }
 
     fn interests(&self) -> impl Iterator<Item = (Source, PollFd<'_>)> {
-        let Equipment { signals, touch, admin, valve, .. } = &self.equipment;
+        let Equipment { signals, touch, admin, valve, predecessor, .. } = &self.equipment;
         let forkservers =
             self.forkservers.iter().map(|(number, channel)| (Source::Forkserver(*number), readable(channel)));
         let workers = self.workers.iter().map(|(slot, channel)| (Source::Worker(*slot), readable(channel)));
         let touch = touch.iter().map(|touch| (Source::Touch, readable(touch)));
-        let admin = admin.interests().map(|(source, poll)| (Source::Admin(source), poll));
+        // Until we have taken over, visitors are for our predecessor.
+        let admin = admin.interests().filter(|_| predecessor.is_none());
+        let admin = admin.map(|(source, poll)| (Source::Admin(source), poll));
+        let predecessor = predecessor.iter().map(|one| (Source::Predecessor, readable(one)));
+        let successor = self.successor.iter().map(|one| (Source::Successor, readable(one)));
         let signals = (Source::Signals, readable(signals));
         let listeners = valve.interests(&self.listeners).map(|poll| (Source::Listener, poll));
-        [signals].into_iter().chain(touch).chain(admin).chain(listeners).chain(forkservers).chain(workers)
+        [signals]
+            .into_iter()
+            .chain(touch)
+            .chain(admin)
+            .chain(listeners)
+            .chain(predecessor)
+            .chain(successor)
+            .chain(forkservers)
+            .chain(workers)
     }
 
     fn attend(&mut self, source: Source) {
@@ -222,6 +255,8 @@ impl Watch {
             }
             Source::Admin(source) => self.serve_admin(source),
             Source::Listener => self.equipment.valve.wake(Instant::now()),
+            Source::Successor => self.read_successor(),
+            Source::Predecessor => self.read_predecessor(),
             Source::Forkserver(generation) => self.read_forkserver(generation),
             Source::Worker(slot) => self.read_worker(slot),
         }
@@ -234,6 +269,7 @@ impl Watch {
                 Signal::SIGTERM | Signal::SIGINT => self.tell(Event::Stop(Stop::Gracefully)),
                 Signal::SIGQUIT => self.tell(Event::Stop(Stop::AtOnce)),
                 Signal::SIGHUP => self.reload(),
+                Signal::SIGUSR2 => self.upgrade(),
                 Signal::SIGTTIN => self.tell(Event::Scale(Scale::Up)),
                 Signal::SIGTTOU => self.tell(Event::Scale(Scale::Down)),
                 other => warn!("{other} is ignored: it has no meaning in this version"),
@@ -247,6 +283,7 @@ impl Watch {
         let load = valve.status(&self.listeners);
         match admin.attend(source, View { fleet: &self.fleet, load: &load }) {
             Some(admin::Order::Reload) => self.reload(),
+            Some(admin::Order::Upgrade) => self.upgrade(),
             Some(admin::Order::Scale(range)) => self.tell(Event::Scale(Scale::To(range))),
             Some(admin::Order::Stop) => self.tell(Event::Stop(Stop::Gracefully)),
             None => {}

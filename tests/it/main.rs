@@ -49,6 +49,7 @@ mod scaling;
 mod shutdown;
 mod systemd;
 mod timeouts;
+mod upgrade;
 mod workers;
 
 mod behind_nginx;

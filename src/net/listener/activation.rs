@@ -1,9 +1,10 @@
-//! Sockets that systemd has opened for us: by a `.socket` unit, or for an earlier supervisor that had them kept.
+//! Sockets that somebody else has opened for us: systemd, by a `.socket` unit or for an earlier supervisor that had them kept, or the
+//! rusgi that this one replaces.
 //!
-//! The protocol is `sd_listen_fds(3)`: descriptors from 3 on, counted by `LISTEN_FDS`, named by `LISTEN_FDNAMES`, meant for `LISTEN_PID`.
+//! The protocol of systemd is `sd_listen_fds(3)`: descriptors from 3 on, counted by `LISTEN_FDS`, named by `LISTEN_FDNAMES`, meant for `LISTEN_PID`.
 
 use std::{
-    env, fs,
+    env, fs, io,
     mem::ManuallyDrop,
     net::SocketAddr,
     os::{
@@ -23,7 +24,7 @@ use rustix::{
 use thiserror::Error;
 use tracing::warn;
 
-use crate::net::listener::{Listener, set_accepted_options};
+use crate::net::listener::{Listener, set_accepted_options, unix::SocketFile};
 
 /// A listening socket that systemd has passed to this process.
 #[derive(Debug)]
@@ -82,6 +83,17 @@ pub fn passed() -> Result<Vec<Passed>, PassedError> {
     let variable = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let names = announced(process::id(), variable)?;
     (FIRST..).zip(names).map(|(number, name)| take(number, name)).collect()
+}
+
+/// Takes over a listening socket from another process; `file` is what that one may remove until [`Listener::own_file`] is called here.
+///
+/// # Errors
+/// When it is no listening stream socket.
+pub fn adopt(socket: OwnedFd, file: Option<(u64, u64)>) -> io::Result<Listener> {
+    let address = describe(&socket)?.ok_or(Errno::NOTSOCK)?;
+    let path = address.strip_prefix("unix:").map(Path::new);
+    let file = path.zip(file).map(|(path, identity)| SocketFile::of_another(path, identity));
+    Ok(Listener { socket, address, file, guard: None })
 }
 
 /// The name under which systemd keeps the socket that listens on `address`, so that [`Passed::was_kept`] knows it again.

@@ -131,7 +131,17 @@ impl Listener {
     /// # Errors
     /// When the directory does not let us.
     pub fn remove_file(&mut self) -> io::Result<()> {
-        self.file.take().map_or(Ok(()), |file| file.remove())
+        self.file.take_if(|file| file.is_ours).map_or(Ok(()), SocketFile::remove)
+    }
+
+    /// Device and inode of the file that is ours to remove.
+    pub fn file(&self) -> Option<(u64, u64)> {
+        self.file.as_ref().filter(|file| file.is_ours).map(SocketFile::identity)
+    }
+
+    /// Makes the file of a socket that was inherited ours to remove.
+    pub fn own_file(&mut self) {
+        self.file.iter_mut().for_each(|file| file.is_ours = true);
     }
 
     /// Lets the Unix socket's file be for good: the socket outlives this process elsewhere.

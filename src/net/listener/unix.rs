@@ -93,12 +93,24 @@ pub(super) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// Whether it is for us to remove; else it is so for the process that we have the socket from.
+    pub(super) is_ours: bool,
 }
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+        Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino(), is_ours: true })
+    }
+
+    /// The file of a socket that another process has bound, and may still remove.
+    pub(super) fn of_another(path: &Path, (device, inode): (u64, u64)) -> Self {
+        Self { path: path.to_owned(), device, inode, is_ours: false }
+    }
+
+    /// Device and inode.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
     }
 
     /// Removes the file, if it is still ours.

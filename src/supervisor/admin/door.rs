@@ -14,14 +14,20 @@ use tracing::warn;
 use crate::{
     net::listener::Listener,
     supervisor::{
-        admin::{Order, View, http::Reply, route, visit::Visit},
-        fleet::{Fleet, Outcome},
+        admin::{
+            Order, View,
+            http::Reply,
+            route::{self, Awaited},
+            visit::Visit,
+        },
+        fleet::{Fleet, Outcome, Upgraded},
     },
 };
 
 /// A listening socket, and those who have come to it.
 pub(super) struct Door {
-    listener: Listener,
+    /// None any more once a successor listens.
+    listener: Option<Listener>,
     rights: Rights,
     visits: BTreeMap<u32, Visit>,
     next: u32,
@@ -48,15 +54,16 @@ pub(super) enum Caller {
 impl Door {
     /// A door at `listener`, whose visitors may what `rights` say.
     pub(super) fn new(listener: Listener, rights: Rights) -> Self {
-        Self { listener, rights, visits: BTreeMap::new(), next: 0 }
+        Self { listener: Some(listener), rights, visits: BTreeMap::new(), next: 0 }
     }
 
     /// What there is to wait for.
     pub(super) fn interests(&self) -> impl Iterator<Item = (Caller, PollFd<'_>)> {
         let has_room = self.visits.len() < MOST_VISITS || self.slowest().is_some();
-        let newcomer = has_room.then(|| (Caller::Newcomer, PollFd::new(&self.listener, PollFlags::IN)));
+        let listener = self.listener.iter().filter(move |_| has_room);
+        let newcomer = listener.map(|listener| (Caller::Newcomer, PollFd::new(listener, PollFlags::IN)));
         let visitors = self.visits.iter().map(|(number, visit)| (Caller::Visitor(*number), visit.interest()));
-        newcomer.into_iter().chain(visitors)
+        newcomer.chain(visitors)
     }
 
     /// When the next visitor has been slow for too long.
@@ -80,10 +87,11 @@ impl Door {
     }
 
     fn let_in(&mut self) {
-        let socket = match accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+        let Some(listener) = &self.listener else { return };
+        let socket = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
-            Err(error) => return warn!("{}: {error}; raise the limit on open files", self.listener.address()),
+            Err(error) => return warn!("{}: {error}; raise the limit on open files", listener.address()),
         };
         if self.visits.len() >= MOST_VISITS {
             // A probe must not be kept waiting by a crowd that says nothing.
@@ -98,27 +106,49 @@ impl Door {
         self.visits.iter().find(|(_, visit)| visit.awaited().is_none()).map(|(number, _)| *number)
     }
 
-    /// Tells those who wait for a reload what has become of it, and sees off who has left or is too slow.
-    pub(super) fn answer_reloads(&mut self, fleet: &Fleet) {
+    /// Tells those who wait what has become of it, and sees off who has left or is too slow.
+    pub(super) fn answer_waiting(&mut self, fleet: &Fleet) {
         let now = Instant::now();
         for visit in self.visits.values_mut() {
-            let Some(generation) = visit.awaited() else { continue };
-            let reply = match fleet.outcome(generation) {
-                Some(Outcome::Pending) => continue,
-                Some(Outcome::Served) => Reply::json(200, format!("{{\"generation\":{generation}}}")),
-                Some(Outcome::Failed(failure)) => Reply::text(500, failure.report.clone()),
-                None => Reply::text(503, "rusgi is stopping".to_owned()),
-            };
-            visit.give(&reply, now + PATIENCE);
+            let reply = visit.awaited().and_then(|awaited| end_of(awaited, fleet));
+            reply.iter().for_each(|reply| visit.give(reply, now + PATIENCE));
         }
         self.visits.retain(|_, visit| !visit.is_over(now));
     }
 
+    /// The socket, unless it has been left to a successor.
+    pub(super) fn listener(&mut self) -> Option<&mut Listener> {
+        self.listener.as_mut()
+    }
+
+    /// Lets nobody in any more: a successor does.
+    pub(super) fn leave(&mut self) {
+        self.listener = None;
+    }
+
     /// Removes the socket's file, if it has one.
-    pub(super) fn close(mut self) {
-        if let Err(error) = self.listener.remove_file() {
-            warn!("{}: the socket's file cannot be removed ({error}); remove it by hand", self.listener.address());
+    pub(super) fn close(self) {
+        let Some(mut listener) = self.listener else { return };
+        if let Err(error) = listener.remove_file() {
+            warn!("{}: the socket's file cannot be removed ({error}); remove it by hand", listener.address());
         }
+    }
+}
+
+/// What is said when what is waited for has come to its end; nothing before.
+fn end_of(awaited: Awaited, fleet: &Fleet) -> Option<Reply> {
+    match awaited {
+        Awaited::Reload(generation) => match fleet.outcome(generation) {
+            Some(Outcome::Pending) => None,
+            Some(Outcome::Served) => Some(Reply::json(200, format!("{{\"generation\":{generation}}}"))),
+            Some(Outcome::Failed(failure)) => Some(Reply::text(500, failure.report.clone())),
+            None => Some(Reply::text(503, fleet.farewell())),
+        },
+        Awaited::Upgrade(attempt) => match fleet.upgraded(attempt) {
+            Upgraded::Pending => None,
+            Upgraded::By(pid) => Some(Reply::json(200, format!("{{\"pid\":{pid}}}"))),
+            Upgraded::Failed(reason) => Some(Reply::text(500, reason.to_owned())),
+        },
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Source {
 pub(super) enum Order {
     /// Load new code.
     Reload,
+    /// Replace this process.
+    Upgrade,
     /// Have that many workers, or as many within that range as the load demands.
     Scale(Range),
     /// Stop gracefully.
@@ -56,16 +58,20 @@ pub(super) enum Order {
 }
 
 impl Admin {
-    /// Listens where `settings` say; a Unix socket is for its owner alone.
+    /// Listens where `settings` say, on what is inherited or on sockets of our own; a Unix socket is for its owner alone.
     ///
     /// # Errors
     /// What cannot be bound although it was asked for, with the option that asked; then nothing is left behind.
-    pub(super) fn open(settings: &config::Admin, owner: Option<Owner>) -> Result<Self, String> {
+    pub(super) fn open(
+        settings: &config::Admin,
+        owner: Option<Owner>,
+        mut inherited: Vec<Listener>,
+    ) -> Result<Self, String> {
         // The address first: it leaves no file behind.
-        let probes =
-            settings.address.map(|address| listen_for_probes(address).map_err(|error| format!("--admin: {error}")));
-        let mut doors: Vec<_> = probes.transpose()?.into_iter().collect();
-        match settings.socket.as_deref().map(|path| listen_for_orders(path, owner)) {
+        let probes = settings.address.map(|address| listen_for_probes(address, &mut inherited));
+        let probes = probes.transpose().map_err(|error| format!("--admin: {error}"))?;
+        let mut doors: Vec<_> = probes.into_iter().collect();
+        match settings.socket.as_deref().map(|path| listen_for_orders(path, owner, &mut inherited)) {
             Some(Ok(door)) => doors.push(door),
             Some(Err(error)) if settings.is_default => info!("no admin socket: {error}"),
             Some(Err(error)) => return Err(format!("--admin-socket: {error}")),
@@ -90,9 +96,19 @@ impl Admin {
         self.doors.get_mut(source.door)?.attend(source.caller, view)
     }
 
-    /// Tells those who wait for a reload what has become of it, and sees off who has left or is too slow.
-    pub(super) fn answer_reloads(&mut self, fleet: &Fleet) {
-        self.doors.iter_mut().for_each(|door| door.answer_reloads(fleet));
+    /// Tells those who wait what has become of it, and sees off who has left or is too slow.
+    pub(super) fn answer_waiting(&mut self, fleet: &Fleet) {
+        self.doors.iter_mut().for_each(|door| door.answer_waiting(fleet));
+    }
+
+    /// The sockets it listens on.
+    pub(super) fn listeners(&mut self) -> impl Iterator<Item = &mut Listener> {
+        self.doors.iter_mut().filter_map(Door::listener)
+    }
+
+    /// Lets nobody in any more, because a successor does; who is in is served.
+    pub(super) fn leave(&mut self) {
+        self.doors.iter_mut().for_each(Door::leave);
     }
 
     /// Removes the Unix socket's file.
@@ -101,18 +117,23 @@ impl Admin {
     }
 }
 
-fn listen_for_orders(path: &Path, owner: Option<Owner>) -> Result<Door, BindError> {
-    let listener = Listener::bind(&Address::Unix(path.to_owned()), &settings(owner))?;
+fn listen_for_orders(path: &Path, owner: Option<Owner>, inherited: &mut Vec<Listener>) -> Result<Door, BindError> {
+    let listener = listen(&Address::Unix(path.to_owned()), owner, inherited)?;
     info!("admin socket: {}", listener.address());
     Ok(Door::new(listener, Rights::All))
 }
 
-fn listen_for_probes(address: SocketAddr) -> Result<Door, BindError> {
+fn listen_for_probes(address: SocketAddr, inherited: &mut Vec<Listener>) -> Result<Door, BindError> {
     let address = Address::Tcp(address);
-    let listener = Listener::bind(&address, &settings(None))?;
+    let listener = listen(&address, None, inherited)?;
     let audience = if address.is_local() { "this machine" } else { "whoever can connect" };
     info!("admin address: {}, answers {audience} and takes no orders", listener.address());
     Ok(Door::new(listener, Rights::Questions))
+}
+
+fn listen(address: &Address, owner: Option<Owner>, inherited: &mut Vec<Listener>) -> Result<Listener, BindError> {
+    let found = inherited.iter().position(|listener| address.admits(listener.address()));
+    found.map_or_else(|| Listener::bind(address, &settings(owner)), |found| Ok(inherited.swap_remove(found)))
 }
 
 fn settings(socket_owner: Option<Owner>) -> Listen {

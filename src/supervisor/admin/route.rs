@@ -22,15 +22,27 @@ use crate::{
 pub(super) enum Answer {
     /// At once.
     Now(Reply),
-    /// When this generation serves, or is discarded.
-    AfterReload(u32),
+    /// When something has come to its end.
+    After(Awaited),
+}
+
+/// What a visitor can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// That this generation serves, or is discarded.
+    Reload(u32),
+    /// That this upgrade has succeeded, or failed.
+    Upgrade(u32),
 }
 
 /// The answer to `request` of a visitor with these rights, and what is to be done because of it.
 pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Instant) -> (Answer, Option<Order>) {
     let View { fleet, load } = view;
     let Some((method, route)) = ROUTES.iter().find(|(_, route)| *route == request.path) else {
-        return said(404, "there are /livez, /readyz, /status, and to POST to /reload, /stop, /scale?workers=N");
+        return said(
+            404,
+            "there are /livez, /readyz, /status, and to POST to /reload, /upgrade, /stop, /scale?workers=N",
+        );
     };
     if *method == "POST" && rights == Rights::Questions {
         return said(403, &format!("{route} is an order: give it by --admin-socket, this address takes none"));
@@ -47,6 +59,7 @@ pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Ins
         "/readyz" => said(503, "not ready"),
         "/status" => (status(fleet.status(now), load), None),
         "/reload" => reload(request, fleet),
+        "/upgrade" => upgrade(request, fleet),
         "/stop" => (Answer::Now(Reply::text(202, "stopping".to_owned())), Some(Order::Stop)),
         _ => scale(request),
     }
@@ -71,10 +84,22 @@ fn status(fleet: Status, load: &LoadStatus) -> Answer {
 fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
     let generation = fleet.next_generation();
     let answer = match request.parameter("wait") {
-        Some(_) => Answer::AfterReload(generation),
+        Some(_) => Answer::After(Awaited::Reload(generation)),
         None => Answer::Now(Reply::json(202, format!("{{\"generation\":{generation}}}"))),
     };
     (answer, Some(Order::Reload))
+}
+
+fn upgrade(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
+    if let Some(obstacle) = fleet.obstacle() {
+        return said(409, &obstacle);
+    }
+    let attempt = fleet.next_attempt();
+    let answer = match request.parameter("wait") {
+        Some(_) => Answer::After(Awaited::Upgrade(attempt)),
+        None => Answer::Now(Reply::json(202, format!("{{\"attempt\":{attempt}}}"))),
+    };
+    (answer, Some(Order::Upgrade))
 }
 
 fn scale(request: &Request) -> (Answer, Option<Order>) {
@@ -94,11 +119,12 @@ fn said(status: u16, text: &str) -> (Answer, Option<Order>) {
     (Answer::Now(Reply::text(status, text.to_owned())), None)
 }
 
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 7] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/status"),
     ("POST", "/reload"),
+    ("POST", "/upgrade"),
     ("POST", "/stop"),
     ("POST", "/scale"),
 ];

@@ -1,4 +1,4 @@
-//! One visitor's connection: asks, waits for a reload perhaps, is answered, leaves.
+//! One visitor's connection: asks, waits for a reload or an upgrade perhaps, is answered, leaves.
 
 use std::{os::fd::OwnedFd, time::Instant};
 
@@ -10,13 +10,13 @@ use rustix::{
 
 use crate::supervisor::admin::{
     http::{Parsed, Reply, Request, parse},
-    route::Answer,
+    route::{Answer, Awaited},
 };
 
 /// A connection to the admin socket.
 ///
 /// ```text
-///   asking ──▶ awaiting a reload ──▶ answering ──▶ leaving ──▶ over
+///   asking ──▶ awaiting the end ──▶ answering ──▶ leaving ──▶ over
 ///      └──────────────────────────────▲                ▲
 ///                                  too slow, or gone ──┘
 /// ```
@@ -29,7 +29,7 @@ pub(super) struct Visit {
 
 enum State {
     Asking(Vec<u8>),
-    Awaiting(u32),
+    Awaiting(Awaited),
     Answering(Vec<u8>),
     /// Everything is said; what the peer still sends is read, so that its end of the answer survives our close.
     Leaving,
@@ -52,7 +52,7 @@ impl Visit {
         PollFd::new(&self.socket, flags)
     }
 
-    /// When it is over, whatever happens; one who waits for a reload may wait as long as that takes.
+    /// When it is over, whatever happens; one who waits for a reload or an upgrade may wait as long as that takes.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         (!matches!(self.state, State::Awaiting(_))).then_some(self.ends_at)
     }
@@ -62,9 +62,9 @@ impl Visit {
         matches!(self.state, State::Over) || self.ends_at().is_some_and(|at| at <= now)
     }
 
-    /// The generation that is waited for.
-    pub(super) fn awaited(&self) -> Option<u32> {
-        if let State::Awaiting(generation) = self.state { Some(generation) } else { None }
+    /// What is waited for.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        if let State::Awaiting(awaited) = self.state { Some(awaited) } else { None }
     }
 
     /// Goes on as far as it can; returns a request when one is complete.
@@ -113,7 +113,7 @@ impl Visit {
     pub(super) fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Now(reply) => self.give(&reply, self.ends_at),
-            Answer::AfterReload(generation) => self.state = State::Awaiting(generation),
+            Answer::After(awaited) => self.state = State::Awaiting(awaited),
         }
     }
 

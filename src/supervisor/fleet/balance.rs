@@ -4,20 +4,36 @@ use std::{cmp::Reverse, time::Instant};
 
 use tracing::{debug, error, info};
 
-use crate::supervisor::{
-    fleet::{
-        Action, Fleet, Phase, Scale,
-        roster::{Place, Role},
+use crate::{
+    config::Range,
+    supervisor::{
+        fleet::{
+            Action, Fleet, Phase, Scale,
+            roster::{Place, Role},
+        },
+        generation::Generation,
     },
-    generation::Generation,
 };
 
 impl Fleet {
     pub(super) fn scale(&mut self, scale: Scale) {
         if self.phase == Phase::Running && self.plan.scale(scale) {
+            self.history.was_scaled = true;
             info!("scaling to {}", self.plan.wanted());
             self.scaling.forget();
         }
+    }
+
+    /// How many workers are wanted now, and how many there may be where an operator has changed that.
+    pub(in crate::supervisor) fn strength(&self) -> (usize, Option<Range>) {
+        (self.plan.workers, self.history.was_scaled.then_some(self.plan.range))
+    }
+
+    /// Goes on with the strength of a predecessor.
+    pub(in crate::supervisor) fn inherit(&mut self, (workers, range): (usize, Option<Range>), now: Instant) {
+        range.into_iter().for_each(|range| self.scale(Scale::To(range)));
+        self.plan.workers = self.plan.range.nearest(workers);
+        self.settle(now);
     }
 
     /// The worker goes as soon as a replacement is ready.

@@ -51,8 +51,9 @@ impl Fleet {
             return self.discard(format!("worker {slot} (pid {pid}) died: {ending}"), now);
         }
         if let Some(exit) = self.verdict(ending, death.in_a_row) {
-            error!("worker {slot} (pid {pid}) died before it was ready: {ending}; {}", advice(exit, death.in_a_row));
-            return self.give_up(exit, now);
+            let advice = advice(exit, death.in_a_row);
+            let reason = format!("worker {slot} (pid {pid}) died before it was ready: {ending}; {advice}");
+            return self.give_up(exit, reason, now);
         }
         error!("worker {slot} (pid {pid}) died: {ending}; replacing it{}", after(death.pause));
     }
@@ -64,8 +65,8 @@ impl Fleet {
             return self.discard(problem, now);
         }
         if !self.history.was_ready {
-            error!("{problem}; raise the limit on processes or free some memory");
-            return self.give_up(Exit::Refused, now);
+            let reason = format!("{problem}; raise the limit on processes or free some memory");
+            return self.give_up(Exit::Refused, reason, now);
         }
         let pause = death.map(|death| death.pause).unwrap_or_default();
         error!("{problem}; trying again{}", after(pause));
@@ -91,8 +92,8 @@ impl Fleet {
     fn forkserver_died(&mut self, number: u32, death: &generation::Death, ending: Ending, now: Instant) {
         let pid = death.pid.unwrap_or_default();
         if let Some(exit) = self.verdict(ending, death.in_a_row) {
-            error!("forkserver g{number} (pid {pid}) died: {ending}; {}", advice(exit, death.in_a_row));
-            return self.give_up(exit, now);
+            let advice = advice(exit, death.in_a_row);
+            return self.give_up(exit, format!("forkserver g{number} (pid {pid}) died: {ending}; {advice}"), now);
         }
         error!(
             "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
@@ -117,9 +118,9 @@ impl Fleet {
         if self.succession.serving() != generation || self.phase != Phase::Running {
             return debug!("{report}");
         }
-        error!("{report}");
         if !self.history.was_ready {
-            self.give_up(Exit::NotLoaded, now);
+            return self.give_up(Exit::NotLoaded, report, now);
         }
+        error!("{report}");
     }
 }

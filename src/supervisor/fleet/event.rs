@@ -44,6 +44,18 @@ pub(crate) enum Event {
     Scale(Scale),
     /// This is what the workers are doing.
     Demand(Demand),
+    /// This process is to be replaced by another.
+    Upgrade,
+    /// The process that is to replace this one runs.
+    SuccessorStarted { pid: i32 },
+    /// All workers of the successor are ready.
+    SuccessorReady,
+    /// There is no successor, or it cannot serve.
+    SuccessorFailed { report: String },
+    /// The successor has all that was ours.
+    HandedOver,
+    /// The successor has ended.
+    SuccessorEnded { ending: Ending },
     /// We are to stop.
     Stop(Stop),
     /// Time has passed.
@@ -81,6 +93,12 @@ pub(crate) enum Action {
     Drain { slot: u32, is_last: bool },
     /// Let the generation's forkserver go: close its channel.
     Retire { generation: u32 },
+    /// Start the process that is to replace this one.
+    StartSuccessor,
+    /// Have the successor take over.
+    HandOver { pid: i32 },
+    /// Send SIGTERM.
+    Terminate { pid: i32 },
     /// Send SIGKILL.
     Kill { pid: i32 },
 }

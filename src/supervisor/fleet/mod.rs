@@ -11,6 +11,7 @@ mod standing;
 mod status;
 mod stopping;
 mod succession;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,6 +25,7 @@ pub(super) use plan::Plan;
 pub(super) use scaling::Demand;
 pub(super) use status::Status;
 pub(super) use succession::Outcome;
+pub(super) use upgrade::Upgraded;
 
 use crate::supervisor::{
     exit::Exit,
@@ -32,6 +34,7 @@ use crate::supervisor::{
         roster::{Role, Roster},
         scaling::Scaling,
         succession::Succession,
+        upgrade::Upgrade,
     },
     generation::Generation,
 };
@@ -47,6 +50,7 @@ pub(super) struct Fleet {
     generations: BTreeMap<u32, Generation>,
     roster: Roster,
     scaling: Scaling,
+    upgrade: Upgrade,
     phase: Phase,
     history: History,
     actions: VecDeque<Action>,
@@ -60,12 +64,16 @@ enum Phase {
 }
 
 /// What has been before, and so changes what a failure means.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct History {
     /// A worker has been ready: whatever fails from now on is tried again.
     was_ready: bool,
     /// The operator was told that all are ready.
     was_announced: bool,
+    /// An operator has changed how many workers there are to be.
+    was_scaled: bool,
+    /// Why a first start was given up.
+    last_words: Option<String>,
 }
 
 impl Fleet {
@@ -78,6 +86,7 @@ impl Fleet {
             succession,
             roster: Roster::default(),
             scaling: Scaling::new(now),
+            upgrade: Upgrade::default(),
             phase: Phase::Running,
             history: History::default(),
             actions: VecDeque::new(),
@@ -104,6 +113,7 @@ impl Fleet {
             Event::Scale(scale) => self.scale(scale),
             Event::Demand(demand) => self.demand(demand, now),
             Event::Stop(stop) => self.stop(stop, now),
+            Event::Upgrade => self.upgrade(),
             Event::Tick => {}
             of_one_worker => self.apply_to_worker(of_one_worker, now),
         }
@@ -118,7 +128,7 @@ impl Fleet {
             Event::Oversized { slot, reason } => self.oversized(slot, &reason),
             Event::Stopping { slot } => self.stopping(slot, now),
             Event::HungUp { slot } => self.each(slot, |place| place.life.hung_up(now + GRACE)),
-            other => debug!("{other:?} is no event of one worker"),
+            of_the_successor => self.apply_to_successor(of_the_successor, now),
         }
     }
 
@@ -138,12 +148,17 @@ impl Fleet {
             Phase::Stopping { deadline, .. } => Some(deadline),
             Phase::Over(_) => None,
         };
-        workers.chain(forkservers).chain(next).min()
+        workers.chain(forkservers).chain(next).chain(self.upgrade.deadline()).min()
     }
 
     /// How it ended, once it has.
     pub(super) fn over(&self) -> Option<Exit> {
         if let Phase::Over(exit) = self.phase { Some(exit) } else { None }
+    }
+
+    /// Why a first start was given up, if it was.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.history.last_words.as_deref()
     }
 
     /// The generation whose forkserver is `pid`.
@@ -227,6 +242,7 @@ impl Fleet {
     /// Draws the conclusions from the state all are in now.
     fn settle(&mut self, now: Instant) {
         self.give_up_when_late(now);
+        self.judge_successor(now);
         match self.phase {
             Phase::Running => self.run(now),
             Phase::Stopping { deadline, is_forced: false, .. } if now >= deadline => self.force("time is up", now),
@@ -255,11 +271,10 @@ impl Fleet {
         let forkserver = self.generations.values().any(|one| one.is_starting() && is_late(one.kill_at()));
         let worker = |place: &roster::Place| place.life.is_starting() && is_late(place.life.kill_at());
         if forkserver || self.roster.iter().any(|(_, place)| worker(place)) {
-            error!(
-                "the application is not loaded within {}; raise --start-timeout if it takes that long",
-                words(self.plan.start_timeout)
-            );
-            self.give_up(Exit::NotLoaded, now);
+            let limit = words(self.plan.start_timeout);
+            let reason =
+                format!("the application is not loaded within {limit}; raise --start-timeout if it takes that long");
+            self.give_up(Exit::NotLoaded, reason, now);
         }
     }
 

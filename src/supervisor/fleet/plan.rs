@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) leave_timeout: Duration,
     /// When a worker is worn.
     pub(crate) recycling: Recycling,
+    /// Why this process cannot be replaced by another, as long as it lives.
+    pub(crate) obstacle: Option<&'static str>,
     /// The application, as it was named.
     pub(crate) application: String,
 }

@@ -26,6 +26,11 @@ impl Fleet {
         self.succession.next()
     }
 
+    /// Whether a reload goes on, or is asked for.
+    pub(in crate::supervisor) fn is_reloading(&self) -> bool {
+        !self.succession.is_settled()
+    }
+
     pub(super) fn reload(&mut self) {
         if self.phase != Phase::Running {
             return info!("stopping already: nothing is reloaded");

@@ -28,6 +28,10 @@ impl Fleet {
         if self.succession.failure().is_some() {
             text = format!("degraded: still serving generation {serving}; {text}");
         }
-        text
+        match self.upgrade.describe() {
+            Some(("starting", Some(pid), _)) => format!("upgrading: pid {pid} is starting; {text}"),
+            Some(("failed", ..)) => format!("upgrade failed; {text}"),
+            _ => text,
+        }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) candidate: Option<u32>,
     /// Why the latest generation does not serve.
     pub(crate) degraded: Option<Degraded>,
+    /// What has become of the latest upgrade.
+    pub(crate) upgrade: Option<UpgradeStatus>,
     /// How many workers are wanted now.
     pub(crate) wanted: usize,
     /// How few there may be.
@@ -38,6 +40,17 @@ pub(crate) struct Degraded {
     pub(crate) generation: u32,
     /// The traceback, or how it ended.
     pub(crate) reason: String,
+}
+
+/// The latest attempt to replace this process by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct UpgradeStatus {
+    /// `starting`, `failed` or `done`.
+    pub(crate) state: &'static str,
+    /// The other process, unless that has failed.
+    pub(crate) pid: Option<i32>,
+    /// Why it has failed.
+    pub(crate) reason: Option<String>,
 }
 
 /// One worker.
@@ -74,11 +87,17 @@ impl Fleet {
             candidate: self.succession.candidate(),
             degraded: degraded
                 .map(|failure| Degraded { generation: failure.generation, reason: failure.report.clone() }),
+            upgrade: self.upgrade_status(),
             wanted: self.plan.workers,
             least: self.plan.range.least,
             most: self.plan.range.most,
             workers: workers.collect(),
         }
+    }
+
+    fn upgrade_status(&self) -> Option<UpgradeStatus> {
+        let (state, pid, reason) = self.upgrade.describe()?;
+        Some(UpgradeStatus { state, pid, reason: reason.map(String::from) })
     }
 
     /// Whether requests are served: all workers have been ready once, and at least one is now.

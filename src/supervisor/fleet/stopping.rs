@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::supervisor::{
     exit::Exit,
@@ -14,8 +14,9 @@ impl Fleet {
     pub(super) fn stop(&mut self, stop: Stop, now: Instant) {
         if self.phase == Phase::Running {
             info!("stopping: requests in flight may take up to {}", words(self.plan.stop_timeout));
-            self.drain(Exit::Stopped, now + self.plan.stop_timeout);
-        } else if stop == Stop::Gracefully {
+            self.call_off_upgrade(now);
+            self.drain(Exit::Stopped, now + self.plan.stop_timeout, true);
+        } else if stop == Stop::Gracefully && !self.hurry(now) {
             self.force("asked to stop again", now);
         }
         if stop == Stop::AtOnce {
@@ -24,17 +25,20 @@ impl Fleet {
     }
 
     /// A first start that failed: nobody is served, so there is nothing to wait for.
-    pub(super) fn give_up(&mut self, exit: Exit, now: Instant) {
-        self.drain(exit, now + GRACE);
+    pub(super) fn give_up(&mut self, exit: Exit, reason: String, now: Instant) {
+        error!("{reason}");
+        self.history.last_words = Some(reason);
+        self.drain(exit, now + GRACE, true);
     }
 
-    fn drain(&mut self, exit: Exit, deadline: Instant) {
+    /// Has all workers finish what they have by `deadline`; what waits in the listen queue is for them unless others accept.
+    pub(super) fn drain(&mut self, exit: Exit, deadline: Instant, is_last: bool) {
         self.phase = Phase::Stopping { exit, deadline, is_forced: false };
         for (slot, place) in self.roster.iter_mut() {
             place.role = Role::Leaving;
             if place.life.is_ready() {
                 place.life.draining(deadline);
-                self.actions.push_back(Action::Drain { slot, is_last: true });
+                self.actions.push_back(Action::Drain { slot, is_last });
             } else if place.life.is_starting() {
                 // It serves nobody, and an import that hangs would never hear us.
                 place.life.killed();
@@ -57,12 +61,13 @@ impl Fleet {
             }
         }
         self.generations.values_mut().for_each(|one| one.hung_up(now + GRACE));
+        self.force_successor(now);
     }
 
     /// Each forkserver goes when the last of its workers has, and with the last forkserver it is over.
     pub(super) fn finish(&mut self, exit: Exit, now: Instant) {
         self.retire_generations(now);
-        if self.roster.is_empty() && self.generations.is_empty() {
+        if self.roster.is_empty() && self.generations.is_empty() && self.upgrade.is_settled() {
             self.phase = Phase::Over(exit);
         }
     }

@@ -67,6 +67,14 @@ impl Serve {
         Self { command, workers: None, address, is_activated: false, stderr: Stdio::piped(), scratch }.clean()
     }
 
+    /// Serves `target` with the executable that is at `program` whenever it is started.
+    pub(crate) fn started_as(program: &Path, target: &str) -> Self {
+        let bare = Self::bare(target);
+        let mut command = Command::new(program);
+        command.args(["serve", target]).current_dir(bare.scratch.path());
+        Self { command, ..bare }.clean()
+    }
+
     /// Serves `target` with the executable that `program script` starts.
     pub(crate) fn run_by(program: &str, script: &Path, target: &str) -> Self {
         let bare = Self::bare(target);

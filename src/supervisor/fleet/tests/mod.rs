@@ -3,6 +3,7 @@
 mod recycling;
 mod reload;
 mod scaling;
+mod upgrade;
 
 use std::io;
 
@@ -33,6 +34,7 @@ impl Play {
             stop_timeout,
             leave_timeout: stop_timeout,
             recycling: Recycling::default(),
+            obstacle: None,
             application: "app:application".to_owned(),
         };
         Self::of(plan, now)
