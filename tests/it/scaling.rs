@@ -121,7 +121,7 @@ fn scale_fixes_the_number_or_gives_a_range() {
         assert!(process::eventually(|| daemon.workers().len() as u64 == expected[0]));
     }
     daemon.signal(Signal::SIGTTIN).signal(Signal::SIGTTOU);
-    daemon.log.await_line(&["scaling to 1 worker (of 1..2)"]);
+    daemon.log.await_line(&["scaling to 1 worker (1..2 by load)"]);
     assert!(process::eventually(|| daemon.workers().len() == 1));
     assert_eq!(scale(&daemon, "4..2"), Some(78));
     let refused = http::request("POST", "/scale?workers=4..2");

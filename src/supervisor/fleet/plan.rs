@@ -65,7 +65,7 @@ impl Plan {
     /// How many workers are wanted, as the operator reads it.
     pub(super) fn wanted(&self) -> String {
         let workers = counted(self.workers, "worker");
-        if self.range.is_fixed() { workers } else { format!("{workers} (of {})", self.range) }
+        if self.range.is_fixed() { workers } else { format!("{workers} ({} by load)", self.range) }
     }
 }
 
