@@ -1,6 +1,6 @@
 # Every target installs through apt what it misses (as root or with sudo) and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench conformance build wheels clean
+.PHONY: help demo test lint fuzz bench conformance build wheels audit sbom clean
 
 # make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
 PORT =
@@ -43,6 +43,14 @@ build: ## the embedding binary: target/release/rusgi
 wheels: ## wheels for every CPython here, for any Linux with glibc 2.17 or newer, into wheels/
 	@.ci/install.sh rust python
 	@.ci/wheels.sh wheels
+
+audit: ## what rusgi is made of against deny.toml and the advisories of rustsec.org (needs github.com)
+	@.ci/install.sh rust
+	@.ci/deny.sh bans licenses sources advisories
+
+sbom: ## a CycloneDX bill of what is linked into rusgi: target/rusgi.cdx.json (wheels carry their own)
+	@.ci/install.sh rust
+	@.ci/sbom.py $(TARGET)/rusgi.cdx.json
 
 clean: ## remove everything that was built
 	rm -rf target fuzz/target wheels bench.json

@@ -4,6 +4,7 @@
 usage: smoke.py VENV [--with-manual]
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -22,6 +23,7 @@ VARS = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "", "SERVER_N
 def main(venv, with_manual=False):
     python, rusgi = venv / "bin/python", venv / "bin/rusgi"
     check_linkage(python)
+    check_bill(python)
     if with_manual:
         check_manual(venv / "share")
     for command in ([rusgi, "--version"], [python, "-m", "rusgi", "--version"]):
@@ -39,6 +41,15 @@ def check_linkage(python):
     linked = subprocess.run(["ldd", extension], capture_output=True, text=True, check=True).stdout
     if "libpython" in linked:
         sys.exit(f"{extension}: is linked to libpython:\n{linked}")
+
+
+def check_bill(python):
+    """The wheel says what it is made of (PEP 770)."""
+    listing = "import importlib.metadata as m; print(*[f.locate() for f in m.files('rusgi') if '/sboms/' in str(f)], sep='\\n')"
+    bills = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    named = [one["name"] for bill in bills for one in json.loads(pathlib.Path(bill).read_text())["components"]]
+    if not {"rusgi-proto", "pyo3", "tokio"} <= set(named):
+        sys.exit(f"the wheel's bill of materials names {named} only")
 
 
 def check_manual(share):

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke fuzz)
+STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -22,6 +22,11 @@ lint() {
 
 docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+}
+
+# what rusgi is made of: licences, bans, sources, and a bill that can be written
+deny() {
+    .ci/deny.sh bans licenses sources && .ci/sbom.py "$LOGS/rusgi.cdx.json"
 }
 
 # what lies beside the code, the protocol's own tests, the examples in the documentation, and the benchmark's arithmetic
