@@ -41,7 +41,7 @@ def django_memory(results, label):
 
 
 def memory_ratio(servers, label):
-    return servers[label]["pss_kib"] / servers["uwsgi"]["pss_kib"] if {label, "uwsgi"} <= set(servers) else None
+    return servers[label]["memory_kib"] / servers["uwsgi"]["memory_kib"] if {label, "uwsgi"} <= set(servers) else None
 
 
 def stalled_peers(results, label):
@@ -73,8 +73,8 @@ BUDGETS = [
     Budget("CPU per request, 1 MiB response, 1x1, to uWSGI", 1.00, 0.90, cpu("large", "1x1")),
     Budget("CPU per request, 128 × 8 KiB stream, 1x1, to uWSGI", 1.00, 0.85, cpu("stream", "1x1")),
     Budget("CPU per request, 1 MiB upload, 1x1, to uWSGI", 0.90, 0.75, cpu("upload", "1x1")),
-    Budget("memory (PSS), hello, 1 worker, to uWSGI with master", 1.20, 1.00, hello_memory),
-    Budget("memory (PSS), Django, 4 workers, to uWSGI prefork", 0.60, 0.50, django_memory),
+    Budget("memory, hello, 1 worker, to uWSGI with master", 1.20, 1.00, hello_memory),
+    Budget("memory, Django, 4 workers, to uWSGI prefork", 0.60, 0.50, django_memory),
     # unchanged, as far as a 99th percentile can be told from itself
     Budget("p99 beside 50 stalled peers, 2x1, to that without", 1.10, None, stalled_peers),
     Budget("failed requests over all reloads", 0, None, failed_in_reloads),

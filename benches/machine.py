@@ -8,9 +8,14 @@ import resource
 import subprocess
 import tempfile
 import time
+from array import array
 
 NANOSECONDS = 1e9
 PRIVATE = ("Private_Clean:", "Private_Dirty:")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+ENTRY, PRESENT, FRAME = 8, 1 << 63, (1 << 55) - 1
+# above lies the kernel's own page (vsyscall), which pagemap does not know
+LAST_PAGE = 1 << 51
 
 
 class Tree:
@@ -34,12 +39,27 @@ class Tree:
         return sum(int(fields[0]) for fields in ran if fields) / NANOSECONDS
 
     def memory(self):
-        """In KiB; the proportional set size (PSS) divides shared pages among those who share them."""
-        rollups = [read(pathlib.Path(f"/proc/{pid}/smaps_rollup")) for pid in self.pids()]
-        rows = [line.split() for rollup in rollups for line in rollup.splitlines()]
+        """In KiB: every page once, whoever else has mapped it, and the pages that one process alone has."""
+        pids = self.pids()
+        rows = [line.split() for pid in pids for line in read(pathlib.Path(f"/proc/{pid}/smaps_rollup")).splitlines()]
         kib = {name: sum(int(row[1]) for row in rows if row[0] == name) for name in ("Pss:", *PRIVATE)}
+        pages = {page for pid in pids for page in resident_pages(pid)}
         private = sum(kib[name] for name in PRIVATE)
-        return {"pss_kib": kib["Pss:"], "private_kib": private, "processes": len(rollups)}
+        return {"memory_kib": len(pages) * PAGE // 1024 or kib["Pss:"], "private_kib": private, "processes": len(pids)}
+
+
+def resident_pages(pid):
+    """Numbers of the page frames a process has mapped (proc(5), pagemap); none are shown to others than root."""
+    with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
+        for line in read(pathlib.Path(f"/proc/{pid}/maps")).splitlines():
+            start, end = (int(word, 16) // PAGE for word in line.split()[0].split("-"))
+            if start < LAST_PAGE:
+                pagemap.seek(ENTRY * start)
+                yield from frames(array("Q", pagemap.read(ENTRY * (end - start))))
+
+
+def frames(entries):
+    return (entry & FRAME for entry in entries if entry & PRESENT and entry & FRAME)
 
 
 def busy_share(seconds=1):

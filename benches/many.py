@@ -42,7 +42,7 @@ def beside_idle(bench, site, label, count):
         # the first is not counted: the lobby may still be taking the connections in
         taken = [bench.loaded(site, label) for _ in range(1 + bench.options.few)][1:]
         after = Tree(site.pid(label)).memory()
-    each = 1024 * (after["pss_kib"] - before["pss_kib"]) / count if count else None
+    each = 1024 * (after["memory_kib"] - before["memory_kib"]) / count if count else None
     cost = summary(taken)["cpu_us"]
     say(f"{count} idle connections: {cost:.1f} µs, {each or 0:.0f} bytes each")
     return {"connections": count, "cpu_us": cost, "bytes_each": each}

@@ -24,7 +24,7 @@ def used(bench, site, label):
     loaded = load.paced(bench.options.tools, site.url(label), REQUESTS / SECONDS, SECONDS)
     collected = collect_everywhere(site, label)
     found = {"requests": loaded["requests"], "collected": collected, **Tree(site.pid(label)).memory()}
-    say(f"{label}: {found['pss_kib'] / 1024:.1f} MiB (PSS), {found['private_kib'] / 1024:.1f} MiB private")
+    say(f"{label}: {found['memory_kib'] / 1024:.1f} MiB, {found['private_kib'] / 1024:.1f} MiB private")
     return found
 
 

@@ -82,8 +82,8 @@ def readme(results):
         ["CPU per hello request", *(f"{servers[label]['median']['cpu_us']:.1f} µs" for label in labels)],
         ["the same, to uWSGI", *(tables.number(tables.cpu_ratio(servers, label, "uwsgi"), 2) for label in labels)],
         ["requests per second", *(tables.number(servers[label]["median"]["per_second"]) for label in labels)],
-        ["memory, hello, one worker", *(f"{tables.mib(servers[label]['pss_kib'])} MiB" for label in labels)],
-        ["memory, Django, 4 workers", *(f"{tables.mib(memory[label]['pss_kib'])} MiB" for label in labels)],
+        ["memory, hello, one worker", *(f"{tables.mib(servers[label]['memory_kib'])} MiB" for label in labels)],
+        ["memory, Django, 4 workers", *(f"{tables.mib(memory[label]['memory_kib'])} MiB" for label in labels)],
     ]
     clients = f"{cell['clients']} clients, one worker with one thread"
     said = f"One run on {described(results['machine'])}; {clients} unless it says otherwise:"
@@ -158,7 +158,7 @@ def size_plot(results, kind):
 def memory_plot(results):
     groups = {
         title: {label: of[key] / 1024 for label, of in results["memory"].items()}
-        for title, key in (("all (PSS)", "pss_kib"), ("private", "private_kib"))
+        for title, key in (("all processes", "memory_kib"), ("private", "private_kib"))
     }
     title = "Memory in MiB: Django, 4 workers, after 2000 requests and a full gc"
     return svg.bars(title, groups, names_of(results["memory"]))

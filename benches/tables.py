@@ -80,7 +80,7 @@ def stretch_of(budget):
 
 
 def works(results):
-    header = ["", "CPU µs", "to uWSGI", "to floor", "requests/s", "p50", "p99", "PSS MiB", "processes"]
+    header = ["", "CPU µs", "to uWSGI", "to floor", "requests/s", "p50", "p99", "memory MiB", "processes"]
     return [
         Table(
             f"{WORKS[cell['work']].title}, {cell['setting']}, {cell['clients']} clients",
@@ -97,7 +97,7 @@ def server_row(servers, label):
     row = [name(label), number(figures["cpu_us"], 1)]
     row += [number(cpu_ratio(servers, label, to), 2) for to in ("uwsgi", "floor")]
     row += [number(figures["per_second"]), latency(figures["p50_us"]), latency(figures["p99_us"])]
-    return [*row, mib(server["pss_kib"]), str(server["processes"])]
+    return [*row, mib(server["memory_kib"]), str(server["processes"])]
 
 
 def rates(results):
@@ -138,15 +138,15 @@ def memory(results):
     rows = [
         [
             name(label),
-            mib(of["pss_kib"]),
-            number(of["pss_kib"] / reference["pss_kib"] if reference else None, 2),
+            mib(of["memory_kib"]),
+            number(of["memory_kib"] / reference["memory_kib"] if reference else None, 2),
             mib(of["private_kib"]),
             number(of["private_kib"] / reference["private_kib"] if reference else None, 2),
             str(of["processes"]),
         ]
         for label, of in servers.items()
     ]
-    header = ["", "PSS MiB", "to uWSGI", "private MiB", "to uWSGI", "processes"]
+    header = ["", "memory MiB", "to uWSGI", "private MiB", "to uWSGI", "processes"]
     return [Table("Django, 4 workers, after 2000 requests and a full gc in each", header, rows)] if rows else []
 
 
@@ -157,7 +157,7 @@ def sizes(results):
         cells = many.get(kind) or []
         if cells and cells[0]["servers"]:
             labels = list(cells[0]["servers"])
-            header = [kind, *(f"{name(label)}: {what}" for label in labels for what in ("CPU µs", "PSS MiB"))]
+            header = [kind, *(f"{name(label)}: {what}" for label in labels for what in ("CPU µs", "memory MiB"))]
             rows = [
                 [cell["setting"], *(word for label in labels for word in sized(cell["servers"][label]))]
                 for cell in cells
@@ -167,7 +167,7 @@ def sizes(results):
 
 
 def sized(figures):
-    return number(figures["cpu_us"], 1), mib(figures["pss_kib"])
+    return number(figures["cpu_us"], 1), mib(figures["memory_kib"])
 
 
 def idle(results):

@@ -33,7 +33,7 @@ Transfer/sec:      5.61MB
 
 
 def servers(**costs):
-    return {label: {"rounds": [{"cpu_us": cost} for cost in row], "pss_kib": row[0]} for label, row in costs.items()}
+    return {label: {"rounds": [{"cpu_us": cost} for cost in row], "memory_kib": row[0]} for label, row in costs.items()}
 
 
 class Reading(unittest.TestCase):
@@ -80,7 +80,7 @@ class Budgets(unittest.TestCase):
         self.assertEqual(seen, (1.2, "missed"))
 
     def test_below_the_stretch(self):
-        seen = self.verdict("memory (PSS), hello, 1 worker, to uWSGI with master", {"works": [self.hello]})
+        seen = self.verdict("memory, hello, 1 worker, to uWSGI with master", {"works": [self.hello]})
         self.assertEqual(seen, (0.9, "met, stretch too"))
 
     def test_a_part_that_was_left_out(self):
