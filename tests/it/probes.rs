@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
@@ -84,7 +85,7 @@ fn readiness_is_told_from_the_first_moment_to_the_last() {
 fn no_order_is_taken_over_tcp() {
     let (daemon, address) = start(Serve::app("hello"));
     let workers = daemon.workers();
-    for order in ["/reload", "/reload?wait", "/stop", "/scale?workers=3"] {
+    for order in ["/reload", "/reload?wait", "/stop", "/upgrade", "/scale?workers=3"] {
         for method in ["POST", "GET", "PUT"] {
             let reply = ask(&address, method, order).expect(403);
             assert!(reply.text().contains("--admin-socket"), "{}", reply.text());
@@ -95,6 +96,21 @@ fn no_order_is_taken_over_tcp() {
     let status = ask(&address, "GET", "/status").expect(200).json();
     assert_eq!((&status["generation"], &status["wanted"], &status["state"]), (&json!(1), &json!(1), &json!("ready")));
     assert_eq!(daemon.workers(), workers);
+}
+
+#[test]
+fn every_probe_is_answered_while_rusgi_itself_is_replaced() {
+    let (daemon, address) = start(Serve::app("hello"));
+    daemon.signal(Signal::SIGUSR2);
+    let successor = || {
+        ask(&address, "GET", "/readyz").expect(200);
+        let pid = ask(&address, "GET", "/status").expect(200).json()["pid"].as_i64().unwrap();
+        i32::try_from(pid).ok().filter(|pid| *pid != daemon.pid())
+    };
+    assert!(process::eventually(|| successor().is_some()), "{}", daemon.log.text());
+    process::signal(successor().unwrap(), Signal::SIGTERM);
+    assert!(process::eventually(|| TcpStream::connect(&address).is_err()));
+    daemon.wait().expect(0);
 }
 
 #[test]
