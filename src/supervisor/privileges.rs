@@ -66,10 +66,10 @@ pub(super) fn check(privileges: &Privileges) -> Result<(), Refusal> {
 /// [`Refusal`], and then the process must end: it may be between two identities.
 pub(super) fn become_account(account: &Account) -> Result<(), Refusal> {
     let (user, group) = (Uid::from_raw(account.user), Gid::from_raw(account.group));
-    if !Uid::effective().is_root() {
-        return Ok(());
-    }
     let groups = groups_of(account)?;
+    if !Uid::effective().is_root() {
+        return verify_user(user, group).inspect(|()| compare(&groups));
+    }
     let refused = |action| move |source| Refusal::Refused { action, source };
     setgroups(&groups).map_err(refused("set the supplementary groups"))?;
     setresgid(group, group, group).map_err(refused("set the group"))?;
@@ -93,6 +93,12 @@ fn groups_of(account: &Account) -> Result<Vec<Gid>, Refusal> {
 }
 
 fn verify(user: Uid, group: Gid, groups: &[Gid]) -> Result<(), Refusal> {
+    verify_user(user, group)?;
+    let has_changed = getgroups().map(sorted) != Ok(sorted(groups.to_vec()));
+    if has_changed { Err(Refusal::NotDropped("the supplementary groups are others")) } else { Ok(()) }
+}
+
+fn verify_user(user: Uid, group: Gid) -> Result<(), Refusal> {
     let users = getresuid().map(|now| [now.real, now.effective, now.saved]);
     if users != Ok([user; 3]) {
         return Err(Refusal::NotDropped("the user is another"));
@@ -101,13 +107,19 @@ fn verify(user: Uid, group: Gid, groups: &[Gid]) -> Result<(), Refusal> {
     if own != Ok([group; 3]) {
         return Err(Refusal::NotDropped("the group is another"));
     }
-    if getgroups().map(sorted) != Ok(sorted(groups.to_vec())) {
-        return Err(Refusal::NotDropped("the supplementary groups are others"));
-    }
     if !user.is_root() && setuid(Uid::from_raw(0)).is_ok() {
         return Err(Refusal::NotDropped("root can be had back"));
     }
     Ok(())
+}
+
+/// Only root could change them: after an upgrade they are those of the first start.
+fn compare(groups: &[Gid]) {
+    if getgroups().map(sorted) != Ok(sorted(groups.to_vec())) {
+        warn!(
+            "--user: the supplementary groups are not those the user has by now; start rusgi anew as root to change them"
+        );
+    }
 }
 
 fn sorted(groups: Vec<Gid>) -> Vec<u32> {

@@ -152,6 +152,25 @@ fn the_admin_socket_is_the_users_alone() {
 }
 
 #[test]
+fn an_upgrade_goes_on_as_the_user() {
+    if !is_root("an_upgrade_goes_on_as_the_user") {
+        return;
+    }
+    let (user, group) = (nobody().uid.as_raw(), nobody().gid.as_raw());
+    let daemon = Serve::app("surroundings").option("--user", "nobody").start();
+    daemon.signal(Signal::SIGUSR2);
+    let line = daemon.log.await_line(&["upgraded: pid "]);
+    let number = line.split("upgraded: pid ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let next: i32 = number.parse().unwrap();
+    assert!(process::has_ended(daemon.pid(), DEADLINE));
+    let facts = daemon.get("/").json();
+    assert_eq!((&facts["users"], &facts["can_return"]), (&serde_json::json!([user, user, user]), &false.into()));
+    assert_eq!((status(next, "Gid:"), status(next, "Groups:")), (vec![group; 4], vec![group]));
+    assert!(facts["environment"].get("RUSGI_PREDECESSOR").is_none());
+    assert_eq!(daemon.log.with(&["ERROR"]), [""; 0]);
+}
+
+#[test]
 fn a_user_or_group_that_is_not_there_is_a_mistake() {
     Serve::app("hello").option("--user", "no-such-user").fail().expect(78).expect_log("--user: there is no user");
     Serve::app("hello").option("--group", "0").fail().expect(78).expect_log("--group: goes with a user");

@@ -5,8 +5,9 @@ use nix::{sys::signal::Signal, unistd::Uid};
 use crate::support::{
     daemon::{Daemon, Serve, executable},
     gate::Gate,
-    in_repository,
+    http, in_repository,
     packet::Packet,
+    peer::Peer,
     process,
     scratch::Scratch,
 };
@@ -67,6 +68,22 @@ fn exit_codes_are_those_of_any_process() {
     serve(&scratch, "no_such_module").fail().expect(3);
     serve(&scratch, "hello").option("--threads", "none").fail().expect(78);
     serve(&scratch, "hello").option("--socket", "unix:/nowhere/app.sock").fail().expect(1);
+}
+
+#[test]
+fn an_upgrade_is_refused_because_the_container_would_end() {
+    let scratch = Scratch::new();
+    let admin = scratch.join("admin.sock");
+    let daemon = serve(&scratch, "hello").option("--admin-socket", &admin).start();
+    process::signal(process_one(&daemon), Signal::SIGUSR2);
+    daemon
+        .log
+        .await_line(&["upgrade refused: rusgi is process 1 of its container", "start a container of the new image"]);
+    let mut visitor = Peer::unix(&admin);
+    visitor.send(http::request("POST", "/upgrade?wait"));
+    let refused = visitor.reply().expect(409);
+    assert!(refused.text().contains("process 1"), "{}", refused.text());
+    daemon.get("/");
 }
 
 #[test]

@@ -10,8 +10,10 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    daemon::{Daemon, Serve},
+    DEADLINE,
+    daemon::{Daemon, Serve, executable},
     gate::Gate,
+    in_repository,
     packet::Packet,
     peer::Peer,
     process,
@@ -113,6 +115,83 @@ fn a_reload_that_fails_ends_for_systemd_too_and_the_status_says_so() {
     let told = systemd.await_line("READY=1");
     assert!(told.has("STATUS=degraded: still serving generation 1"), "{told:?}");
     daemon.stop();
+}
+
+/// Upgrades `daemon` once systemd has heard that it is ready; returns the process in its place.
+fn upgrade(systemd: &Systemd, daemon: &Daemon) -> i32 {
+    systemd.await_line_of_main("READY=1", daemon.pid());
+    daemon.signal(Signal::SIGUSR2);
+    let main = systemd.await_line_of_main("MAINPID=", daemon.pid());
+    assert_ne!(main, daemon.pid());
+    assert!(process::has_ended(daemon.pid(), DEADLINE));
+    main
+}
+
+#[test]
+fn in_an_upgrade_only_the_main_process_speaks_and_names_the_next() {
+    let (systemd, scratch) = (Systemd::new(), Scratch::new());
+    let script = format!("WATCHDOG_PID=$$ exec {:?} \"$@\"\n", executable());
+    let serve = Serve::run_by("sh", &scratch.write("watched", &script), "hello").workers(1);
+    let apps = in_repository("tests/apps");
+    let daemon = systemd.manage(serve).option("--pythonpath", apps).env("WATCHDOG_USEC", "400000").start();
+    assert_eq!(systemd.await_line_of_main("READY=1", daemon.pid()), daemon.pid());
+    daemon.signal(Signal::SIGUSR2);
+    let main = systemd.await_line_of_main("STATUS=upgrading: pid ", daemon.pid());
+    let main = systemd.await_line_of_main("MAINPID=", main);
+    assert_ne!(main, daemon.pid());
+    assert_eq!(systemd.await_line_of_main("READY=1", main), main);
+    assert!(process::has_ended(daemon.pid(), DEADLINE));
+    for _ in 0..3 {
+        assert_eq!(systemd.await_line_of_main("WATCHDOG=1", main), main);
+    }
+    daemon.get("/");
+    process::signal(main, Signal::SIGTERM);
+    systemd.await_line_of_main("STOPPING=1", main);
+    daemon.wait().expect(0);
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_the_main_process_as_it_is() {
+    let systemd = Systemd::new();
+    let serve = Serve::bare("deployed").workers(1);
+    serve.scratch().write("deployed.py", "def application(environ, start_response):\n    return []\n");
+    let daemon = systemd.manage(serve).start();
+    systemd.await_line_of_main("READY=1", daemon.pid());
+    daemon.scratch().write("deployed.py", "import no_such_module\n");
+    daemon.signal(Signal::SIGUSR2);
+    assert_eq!(systemd.await_line_of_main("STATUS=upgrade failed; 1 of 1 worker ready", daemon.pid()), daemon.pid());
+    daemon.stop();
+}
+
+#[test]
+fn passed_sockets_are_served_after_an_upgrade_and_stay_systemds() {
+    let (systemd, scratch) = (Systemd::new(), Scratch::new());
+    let path = scratch.join("web.sock");
+    let unix = UnixListener::bind(&path).unwrap();
+    let daemon = systemd.pass("hello", &[("web", unix.as_fd())]).activated_on(&address(&path)).start();
+    let next = upgrade(&systemd, &daemon);
+    daemon.get("/");
+    assert_eq!(daemon.log.with(&["listening on"]).len(), 2);
+    assert_eq!(daemon.log.with(&["WARN"]), [""; 0]);
+    process::signal(next, Signal::SIGTERM);
+    assert!(process::has_ended(next, DEADLINE));
+    assert!(path.exists(), "the socket's file belongs to systemd");
+}
+
+#[test]
+fn a_kept_socket_comes_back_after_an_upgrade_too() {
+    let (systemd, scratch) = (Systemd::new(), Scratch::new());
+    let address = address(&scratch.join("web.sock"));
+    let Kept { daemon, name, socket } = start_kept(&systemd, Serve::app("hello"), &address);
+    let upgraded = upgrade(&systemd, &daemon);
+    process::signal(upgraded, Signal::SIGKILL);
+    daemon.log.await_end();
+    let mut between = daemon.connect();
+    between.send(Packet::get("/").bytes());
+    let next = systemd.pass("hello", &[(&name, socket.as_fd())]).env("FDSTORE", "8").on(&address).start();
+    between.reply().expect(200);
+    next.log.await_line(&["listening on", &address, "passed by systemd"]);
+    assert!(systemd.rest().iter().all(|told| !told.has("FDSTOREREMOVE=1")));
 }
 
 #[test]

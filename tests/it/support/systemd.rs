@@ -16,7 +16,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        recvmsg, sendmsg,
+        recvmsg, sendmsg, sockopt,
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Systemd {
 pub(crate) struct Told {
     /// The datagram.
     pub(crate) state: String,
+    /// The process that told it.
+    pub(crate) by: i32,
     /// What came along.
     pub(crate) descriptor: Option<OwnedFd>,
     /// When it came.
@@ -49,6 +51,7 @@ impl Systemd {
         let scratch = Scratch::new();
         let socket = UnixDatagram::bind(scratch.join("notify")).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        sockopt::set_socket_passcred(&socket, true).unwrap();
         Self { socket, scratch }
     }
 
@@ -73,15 +76,20 @@ impl Systemd {
     /// Waits for the next thing told.
     pub(crate) fn next(&self) -> Told {
         let mut bytes = [0; 4096];
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1), ScmCredentials(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let read = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC);
         let read = read.unwrap_or_else(|error| panic!("nothing more is told: {error}"));
-        let descriptor = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        Told { state: String::from_utf8_lossy(&bytes[..read.bytes]).into_owned(), descriptor, at: Instant::now() }
+        let (mut by, mut descriptor) = (0, None);
+        for message in control.drain() {
+            match message {
+                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptor = descriptors.next(),
+                RecvAncillaryMessage::ScmCredentials(sender) => by = sender.pid.as_raw_nonzero().get(),
+                _ => {}
+            }
+        }
+        let state = String::from_utf8_lossy(&bytes[..read.bytes]).into_owned();
+        Told { state, by, descriptor, at: Instant::now() }
     }
 
     /// Waits until a line is told that begins like this.
@@ -90,6 +98,20 @@ impl Systemd {
             let told = self.next();
             if told.has(line) {
                 return told;
+            }
+        }
+    }
+
+    /// Waits until a line is told that begins like this, hearing `main` alone (`NotifyAccess=main`) until that names another process;
+    /// returns who is heard then.
+    pub(crate) fn await_line_of_main(&self, line: &str, mut main: i32) -> i32 {
+        loop {
+            let told = self.next();
+            assert_eq!(told.by, main, "told by another than the main process: {told:?}");
+            let named = told.state.lines().find_map(|line| line.strip_prefix("MAINPID="));
+            main = named.map_or(main, |pid| pid.parse().unwrap());
+            if told.has(line) {
+                return main;
             }
         }
     }
