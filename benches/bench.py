@@ -22,6 +22,7 @@ import memory
 import publish
 import reloads
 import tables
+import whereabouts
 from machine import busy_share, described, raise_file_limit
 from measure import Bench, say
 from peers import PEERS
@@ -37,7 +38,10 @@ PARTS = {
     "stalled": latency.stalled,
     "reloads": reloads.run,
     "count": count.run,
+    "whereabouts": whereabouts.run,
 }
+# what strace, valgrind and perf tell is wanted less often
+SLOW = ["count", "whereabouts"]
 QUICK = {"servers": ["wheel", "uwsgi", "floor"], "settings": ["1x1"], "rounds": 2, "few": 1, "reloads": 10}
 
 
@@ -88,7 +92,9 @@ def parse_options():
 
 
 def add_what(parser):
-    parser.add_argument("--parts", type=words, help=f"comma-separated: {', '.join(PARTS)} (default: all but count)")
+    parser.add_argument(
+        "--parts", type=words, help=f"comma-separated: {', '.join(PARTS)} (default: all but the last two)"
+    )
     parser.add_argument("--works", type=words, help=f"comma-separated: {', '.join(WORKS)} (default: all)")
     parser.add_argument("--settings", type=words, help="processes x threads, comma-separated (default: 1x1,2x1,1x8)")
     parser.add_argument(
@@ -97,7 +103,11 @@ def add_what(parser):
         help=f"comma-separated: {', '.join(PEERS)} (default: all); NAME#2 measures NAME a second time",
     )
     parser.add_argument("--quick", action="store_true", help="one setting, three servers, few rounds: a look, no proof")
-    parser.add_argument("--count", action="store_true", help="system calls and instructions per request, nothing else")
+    parser.add_argument(
+        "--count",
+        action="store_true",
+        help="system calls and instructions per request, and where time goes, nothing else",
+    )
     parser.add_argument(
         "--publish", action="store_true", help="everything, written to docs/performance.md and README.md"
     )
@@ -150,12 +160,12 @@ def complete(options):
 
 def chosen_parts(options):
     if options.count:
-        return ["count"]
+        return SLOW
     if options.works or options.settings:
         return ["works"]
     if options.quick:
         return ["works", "rate", "memory", "stalled", "reloads"]
-    return [part for part in PARTS if options.publish or part != "count"]
+    return [part for part in PARTS if options.publish or part not in SLOW]
 
 
 if __name__ == "__main__":

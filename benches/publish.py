@@ -175,6 +175,7 @@ BLOCKS = {
     "idle": bare(tables.idle),
     "stalled": bare(tables.stalled),
     "counts": bare(tables.counts),
+    "spent": bare(tables.spent),
     "works": marked(tables.works),
 }
 

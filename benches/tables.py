@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from budgets import BUDGETS
 from measure import cpu_ratio
+from whereabouts import PARTS
 from works import WORKS
 
 NAMES = {
@@ -59,7 +60,7 @@ def mib(kib):
 
 def every(results):
     """All tables there are figures for."""
-    makers = [works, rates, concurrency, memory, sizes, idle, stalled, counts, budgets]
+    makers = [works, rates, concurrency, memory, sizes, idle, stalled, counts, spent, budgets]
     return [table for maker in makers for table in maker(results)]
 
 
@@ -202,3 +203,13 @@ def counts(results):
     ]
     title = "Per hello request, 1x1: system calls under load; instructions in user space"
     return [Table(title, header, rows)] if rows else []
+
+
+def spent(results):
+    found = results.get("whereabouts") or {}
+    rows = [
+        [name(label), *(number(of[part], 1) for part in PARTS), number(sum(of.values()), 1)]
+        for label, of in found.items()
+    ]
+    header = ["", *(f"{part} µs" for part in PARTS), "all"]
+    return [Table("CPU per hello request, 1x1, by where it is spent", header, rows)] if rows else []

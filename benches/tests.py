@@ -11,6 +11,7 @@ import machine
 import measure
 import publish
 import svg
+import whereabouts
 from tables import Table
 from works import Setting
 
@@ -46,6 +47,12 @@ class Reading(unittest.TestCase):
         rule = "--------- ----------------"
         summary = f"    calls syscall\n{rule}\n       12 accept4\n        3 close\n{rule}\n       15 total\n"
         self.assertEqual(machine.parsed_summary(summary), {"accept4": 12, "close": 3})
+
+    def test_perf(self):
+        rows = ["[kernel.kallsyms]", "_rusgi.cpython-311-x86_64-linux-gnu.so", "libc.so.6", "python3.11", "[vdso]"]
+        report = "# Overhead  Shared Object\n" + "".join(f"    20.00%  {row}   \n" for row in rows)
+        seen = whereabouts.shares(report)
+        self.assertEqual(seen, {"kernel": 0.2, "server": 0.2, "Python": 0.2, "libraries": 0.4})
 
     def test_setting(self):
         self.assertEqual(Setting.parse("2x8"), Setting(2, 8))
