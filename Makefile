@@ -1,6 +1,6 @@
 # Every target installs through apt what it misses (as root or with sudo) and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench conformance build wheels audit sbom clean
+.PHONY: help demo test test-compose lint fuzz bench conformance build wheels audit sbom clean
 
 # make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
 PORT =
@@ -9,16 +9,20 @@ BENCH =
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a Flask application behind nginx and rusgi, until Ctrl-C (PORT=8080 to choose one)
 	@.ci/install.sh rust python nginx
 	@.ci/venv.sh $(TARGET)/venv "$$(.ci/pythons.sh | head -n 1)" release tests/requirements.txt
 	@$(TARGET)/venv/bin/python examples/demo.py $(TARGET)/venv/bin/rusgi $(PORT)
 
-test: ## everything CI checks: style, units, both doors end to end, every Python found, fuzz smoke
-	@.ci/install.sh rust python nginx clients systemd deploy strace
+test: ## everything CI checks: style, units, both doors end to end, every Python found, Docker, fuzz smoke
+	@.ci/install.sh rust python nginx clients systemd deploy strace docker
 	@.ci/test.sh
+
+test-compose: ## docker-compose.yml on a Docker engine: requests, reload, stop, kill, scale
+	@.ci/install.sh rust docker
+	@.ci/test.sh compose
 
 lint: ## style only: rustfmt, clippy, documentation
 	@.ci/install.sh rust python

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs through apt what is missing for the named jobs, and nothing that is there already.
-# usage: .ci/install.sh [make] [rust] [python] [nginx] [clients] [systemd] [deploy] [strace] [bench]
+# usage: .ci/install.sh [make] [rust] [python] [nginx] [clients] [systemd] [deploy] [strace] [docker] [bench]
 set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -32,6 +32,18 @@ need_python() {
     fi
 }
 
+# an engine, a client that builds with secrets, docker-compose, and what makes base images where no registry is reachable
+need_docker() {
+    there dockerd || docker info >/dev/null 2>&1 || need docker.io iptables ca-certificates
+    there docker-compose || docker compose version >/dev/null 2>&1 || need docker-compose
+    there debootstrap || need debootstrap
+    # before Debian 13 the engine brought its client, and the client could build
+    case $(. /etc/os-release && echo "$VERSION_CODENAME") in
+        bookworm) ;;
+        *) docker buildx version >/dev/null 2>&1 || need docker-cli docker-buildx ;;
+    esac
+}
+
 for job in "$@"; do
     case $job in
         make) there make || need make ;;
@@ -46,8 +58,9 @@ for job in "$@"; do
             there apache2 || need apache2-bin
             there lighttpd || need lighttpd
             ;;
+        docker) need_docker ;;
         bench) there strace || need strace; there valgrind || need valgrind; there wrk || need wrk ;;
-        *) echo "$job: not a job: say make, rust, python, nginx, clients, systemd, strace or bench" >&2 && exit 64 ;;
+        *) echo "$job: not a job: say make, rust, python, nginx, clients, systemd, deploy, strace, docker or bench" >&2 && exit 64 ;;
     esac
 done
 

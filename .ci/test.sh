@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke fuzz)
+STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke compose fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -84,6 +84,13 @@ smoke() {
         fi
     done
     return $failed
+}
+
+# docker-compose.yml on an engine: the one that runs, or one that root may start
+compose() {
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || docker info >/dev/null 2>&1 || as_root=(sudo --preserve-env env "PATH=$PATH" "HOME=$HOME")
+    "${as_root[@]}" "$PYTHON" -B tests/compose/run.py "$TARGET/compose/engine"
 }
 
 fuzz() {
