@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy differential smoke compose fuzz)
+STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy scaling differential smoke compose fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -84,6 +84,11 @@ smoke() {
         fi
     done
     return $failed
+}
+
+# several machines behind one nginx, in network namespaces
+scaling() {
+    "$PYTHON" -B tests/scaling/run.py "$VENV/bin/rusgi"
 }
 
 # docker-compose.yml on an engine: the one that runs, or one that root may start

@@ -99,13 +99,24 @@ fn objects_are_ones_that_kubernetes_takes() {
     let scratch = Scratch::new();
     let text =
         init(&["k8s", "shop.wsgi", "--socket", "unix:/run/shop/a.sock", "--mount", "/a=other", "--max-body", "5m"]);
-    let file = scratch.write("objects.yaml", &text);
+    let kinds = kubernetes_takes(&scratch.write("objects.yaml", &text));
+    assert_eq!(kinds, ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"]);
+}
+
+#[test]
+fn the_example_of_two_tiers_is_one_that_kubernetes_takes() {
+    let kinds = kubernetes_takes(&in_repository("examples/kubernetes/tier.yaml"));
+    assert_eq!(kinds.iter().filter(|kind| *kind == "Deployment").count(), 2, "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind == "NetworkPolicy"), "{kinds:?}");
+}
+
+/// The kinds of the objects in `file`, each of which is as its schema has it.
+fn kubernetes_takes(file: &std::path::Path) -> Vec<String> {
     let validate = "import kubernetes_validate, sys, yaml\n\
         for each in yaml.safe_load_all(open(sys.argv[1])): kubernetes_validate.validate(each, '1.37', strict=True); print(each['kind'])";
     let output = Command::new(python()).args(["-c", validate]).arg(file).output().unwrap();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    let kinds = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(kinds, ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"]);
+    assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
 #[test]
