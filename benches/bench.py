@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,20 +53,29 @@ def main():
         say(f"others use {others:.0%} of this machine's CPUs: expect noise")
     with tempfile.TemporaryDirectory(prefix="rusgi-bench-") as directory:
         bench = Bench(options, pathlib.Path(directory))
-        results = heading(options, bench) | {part: timed(part, bench) for part in options.parts}
-    results["took_s"] = round(time.monotonic() - started)
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
+        results = heading(options, bench)
+        for part in options.parts:
+            results[part] = measured(part, bench)
+            results["took_s"] = round(time.monotonic() - started)
+            # what has been measured is kept, whatever becomes of the rest
+            options.output.write_text(json.dumps(results, indent=1) + "\n")
     print("\n\n".join(table.as_text() for table in tables.every(results)))
     print(f"\ntook {results['took_s']} s; all figures are in {options.output}")
     if options.publish:
         publish.fill(results)
+    return any(results[part] is None for part in options.parts)
 
 
-def timed(part, bench):
+def measured(part, bench):
+    """The figures of a part, or None: one server that does not start shall not cost the whole run."""
     started = time.monotonic()
-    found = PARTS[part](bench)
-    say(f"({part}: {time.monotonic() - started:.0f} s)\n")
-    return found
+    try:
+        return PARTS[part](bench)
+    except (SystemExit, subprocess.CalledProcessError) as reason:
+        say(f"{part}: {reason}")
+        return None
+    finally:
+        say(f"({part}: {time.monotonic() - started:.0f} s)\n")
 
 
 def heading(options, bench):
@@ -172,4 +182,4 @@ if __name__ == "__main__":
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin"
     # whoever measures as root means it
     os.environ["RUSGI_ALLOW_ROOT"] = "1"
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ import sys
 
 import svg
 import tables
+from budgets import servers_of
 from tables import name
 from works import WORKS
 
@@ -34,12 +35,7 @@ def fill(results):
 
 
 def filled(page, blocks):
-    def block(found):
-        if not blocks.get(found[2]):
-            sys.exit(f"{found[2]}: no figures: measure all parts (make bench BENCH=--publish)")
-        return f"{found[1]}{blocks[found[2]]}\n{found[3]}"
-
-    return BLOCK.sub(block, page)
+    return BLOCK.sub(lambda found: f"{found[1]}{blocks[found[2]] or '(not measured in this run)'}\n{found[3]}", page)
 
 
 def described(machine):
@@ -76,8 +72,9 @@ def bare(make):
 def readme(results):
     """The table people see first: hello at 1x1, and Django's memory."""
     labels = [label for label in ("wheel", "embedded", "uwsgi", "gunicorn", "granian") if label in results["servers"]]
-    (cell,) = (cell for cell in results["works"] if (cell["work"], cell["setting"]) == ("hello", "1x1"))
-    servers, memory = cell["servers"], results["memory"]
+    servers, memory = servers_of(results, "hello", "1x1"), results.get("memory")
+    if not servers or not memory:
+        return None
     rows = [
         ["CPU per hello request", *(f"{servers[label]['median']['cpu_us']:.1f} µs" for label in labels)],
         ["the same, to uWSGI", *(tables.number(tables.cpu_ratio(servers, label, "uwsgi"), 2) for label in labels)],
@@ -85,33 +82,30 @@ def readme(results):
         ["memory, hello, one worker", *(f"{tables.mib(servers[label]['memory_kib'])} MiB" for label in labels)],
         ["memory, Django, 4 workers", *(f"{tables.mib(memory[label]['memory_kib'])} MiB" for label in labels)],
     ]
-    clients = f"{cell['clients']} clients, one worker with one thread"
+    clients = f"{results['settings']['connections']} clients, one worker with one thread"
     said = f"One run on {described(results['machine'])}; {clients} unless it says otherwise:"
     return f"{said}\n\n{tables.Table('', ['', *map(name, labels)], rows).as_markdown()}"
 
 
 def plots(results):
-    return {
-        "cpu": cpu_plot(results),
-        "rate": rate_plot(results),
-        "concurrency": level_plot(
-            results, "requests per second by concurrency (hello, 1x1)", lambda of: of["per_second"]
-        ),
-        "waiting": level_plot(
-            results, "99th percentile in ms by concurrency (hello, 1x1)", milliseconds("p99_us"), True
-        ),
-        "workers": size_plot(results, "workers"),
-        "threads": size_plot(results, "threads"),
-        "memory": memory_plot(results),
-    }
+    """Drawings by name, of the parts that were measured."""
+    drawn = {}
+    if results.get("works"):
+        drawn["cpu"] = cpu_plot(results)
+    if results.get("rate"):
+        drawn["rate"] = rate_plot(results)
+    if results.get("concurrency"):
+        drawn["concurrency"] = level_plot(results, "requests per second", lambda of: of["per_second"])
+        drawn["waiting"] = level_plot(results, "99th percentile in ms", lambda of: of["p99_us"] / 1000, True)
+    if results.get("many"):
+        drawn |= {kind: size_plot(results, kind) for kind in ("workers", "threads")}
+    if results.get("memory"):
+        drawn["memory"] = memory_plot(results)
+    return drawn
 
 
 def names_of(servers):
     return {label: name(label) for label in servers}
-
-
-def milliseconds(key):
-    return lambda of: of[key] / 1000
 
 
 def cpu_plot(results):
@@ -139,10 +133,11 @@ def rate_plot(results):
     return svg.bars("Latency in ms at a fixed rate (hello, 1x1)", groups, names_of(labels))
 
 
-def level_plot(results, title, value, is_log=False):
+def level_plot(results, what, value, is_log=False):
     levels = results["concurrency"]
     labels = list(levels[0]["servers"])
     series = {label: [value(level["servers"][label]) for level in levels] for label in labels}
+    title = f"{what} by concurrency (hello, 1x1)"
     return svg.lines(title, [level["connections"] for level in levels], series, names_of(labels), is_log)
 
 
