@@ -138,6 +138,14 @@ impl Channel {
         self.write(message, Some(descriptor), SendFlags::empty())
     }
 
+    /// Sends `message` with a copy of `descriptor`, without waiting.
+    ///
+    /// # Errors
+    /// As [`Channel::try_send`].
+    pub fn try_send_with_fd(&self, message: &Message, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.write(message, Some(descriptor), SendFlags::DONTWAIT)
+    }
+
     /// Waits for the next message; `None` when the peer has closed its end and everything it sent is read.
     ///
     /// # Errors

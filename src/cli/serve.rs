@@ -193,7 +193,7 @@ pub(super) fn run(door: Door, args: &Args, sources: Option<&ArgMatches>) -> u8 {
     // The log must not find something else in the place of a standard error that was closed.
     let prepared = process::open_standard_streams().and_then(|()| process::keep_children());
     logging::start(config.log);
-    logging::set_process(Process::Supervisor);
+    logging::set_process(if predecessor.is_some() { Process::Successor } else { Process::Supervisor });
     if let Err(refusal) = prepared {
         error!("this process cannot be prepared ({refusal}); check /dev/null and the limit on open files");
         return supervisor::Exit::Refused.code();

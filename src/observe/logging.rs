@@ -23,6 +23,10 @@ use crate::{
 pub enum Process {
     /// The one that was started, and starts the others.
     Supervisor,
+    /// One that is to take the supervisor's place.
+    Successor,
+    /// A supervisor whose place another has taken.
+    Predecessor,
     /// The forkserver of this generation, from 1.
     Forkserver(u32),
     /// The worker in this slot, from 1.
@@ -43,6 +47,8 @@ pub fn start(log: Log) {
 pub fn set_process(process: Process) {
     let (kind, number) = match process {
         Process::Supervisor => (SUPERVISOR, 0),
+        Process::Successor => (SUCCESSOR, 0),
+        Process::Predecessor => (PREDECESSOR, 0),
         Process::Forkserver(generation) => (FORKSERVER, generation),
         Process::Worker(slot) => (WORKER, slot),
     };
@@ -56,6 +62,8 @@ pub fn process() -> Process {
     match packed >> 32 {
         FORKSERVER => Process::Forkserver(number),
         WORKER => Process::Worker(number),
+        SUCCESSOR => Process::Successor,
+        PREDECESSOR => Process::Predecessor,
         _ => Process::Supervisor,
     }
 }
@@ -64,6 +72,8 @@ impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Supervisor => f.write_str("supervisor"),
+            Self::Successor => f.write_str("successor"),
+            Self::Predecessor => f.write_str("predecessor"),
             Self::Forkserver(generation) => write!(f, "forkserver g{generation}"),
             Self::Worker(slot) => write!(f, "worker {slot}"),
         }
@@ -116,6 +126,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 const SUPERVISOR: u64 = 0;
 const FORKSERVER: u64 = 1;
 const WORKER: u64 = 2;
+const SUCCESSOR: u64 = 3;
+const PREDECESSOR: u64 = 4;
 
 /// The kind of process in the upper half, its number in the lower: a lock could be held by nobody after a fork.
 static PROCESS: AtomicU64 = AtomicU64::new(SUPERVISOR << 32);
@@ -134,7 +146,13 @@ mod tests {
     #[test]
     fn a_process_is_what_it_was_last_told() {
         assert_eq!(process(), Process::Supervisor);
-        for named in [Process::Worker(u32::MAX), Process::Forkserver(1), Process::Supervisor] {
+        for named in [
+            Process::Worker(u32::MAX),
+            Process::Forkserver(1),
+            Process::Successor,
+            Process::Predecessor,
+            Process::Supervisor,
+        ] {
             set_process(named);
             assert_eq!(process(), named);
         }

@@ -142,6 +142,7 @@ fn the_new_executable_is_what_the_path_leads_to_by_now() {
     replace(&link, &format!("echo the new executable: $* >&2; exec {:?} \"$@\"", executable()));
     let next = upgrade(&daemon, daemon.pid());
     daemon.log.await_line(&["the new executable: serve deployed", "--admin-socket"]);
+    daemon.log.await_line(&["INFO  successor: rusgi", "ready: 1 worker"]);
     daemon.get("/").expect_body("one");
     finish(daemon, next);
 }
@@ -165,6 +166,11 @@ fn requests_that_were_begun_are_finished_by_the_old_process() {
     finish(daemon, next);
 }
 
+/// How many upgrades the load test makes: `RUSGI_TEST_UPGRADES`, else few enough for every day.
+fn upgrades() -> u32 {
+    std::env::var("RUSGI_TEST_UPGRADES").map_or(10, |text| text.parse().expect("RUSGI_TEST_UPGRADES is a number"))
+}
+
 #[test]
 fn upgrades_under_load_fail_no_request_and_lose_no_descriptor() {
     let daemon = serve().workers(2).start();
@@ -174,7 +180,7 @@ fn upgrades_under_load_fail_no_request_and_lose_no_descriptor() {
         300,
         || nginx.connect(),
         || {
-            for _ in 0..5 {
+            for _ in 0..upgrades() {
                 let next = upgrade(&daemon, *pids.last().unwrap());
                 descriptors.push(process::descriptors(next));
                 pids.push(next);
@@ -183,7 +189,7 @@ fn upgrades_under_load_fail_no_request_and_lose_no_descriptor() {
     );
     eprintln!("{} requests, {} failed, the slowest took {:?}", report.requests, report.failures.len(), report.worst);
     assert!(report.failures.is_empty(), "{:#?}", report.failures);
-    assert!(report.requests > 100, "{}", report.requests);
+    assert!(report.requests > pids.len(), "{} requests in {} upgrades", report.requests, pids.len() - 1);
     nginx.expect_no_errors();
     assert!(descriptors.windows(2).skip(1).all(|pair| pair[1] <= pair[0]), "{descriptors:?}");
     assert_eq!(daemon.log.with(&["ERROR"]), [""; 0]);
@@ -283,6 +289,17 @@ fn a_stop_during_an_upgrade_stops_both() {
     let socket = daemon.socket();
     daemon.stop();
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_stop_ends_a_successor_that_is_no_rusgi_at_all() {
+    let scratch = Scratch::new();
+    let (daemon, link) = start_by_link(&scratch);
+    replace(&link, "exec sleep 1000");
+    daemon.signal(Signal::SIGUSR2);
+    daemon.log.await_line(&["upgrading: pid"]);
+    assert_eq!(status(&daemon)["upgrade"]["state"], "starting");
+    daemon.stop();
 }
 
 #[test]

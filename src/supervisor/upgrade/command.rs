@@ -4,11 +4,15 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     io,
-    os::unix::ffi::OsStrExt,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
     path::{self, PathBuf},
     process::{self, Command, Stdio},
 };
 
+use nix::sys::signal::SigSet;
 use rustix::param::linux_execfn;
 
 use crate::{channel::Channel, supervisor::upgrade::PREDECESSOR};
@@ -51,7 +55,13 @@ impl CommandLine {
         ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"].iter().for_each(|name| {
             command.env_remove(name);
         });
-        let spawned = command.stdin(Stdio::from(std::os::fd::OwnedFd::from(channel))).spawn();
+        #[expect(unsafe_code, reason = "what runs between fork and exec has no safe form")]
+        // SAFETY: the closure makes one system call, which is async-signal-safe, and touches no memory of the parent.
+        unsafe {
+            // A program that is none of ours, or hangs before it is, has to die of SIGTERM.
+            command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?))
+        };
+        let spawned = command.stdin(Stdio::from(OwnedFd::from(channel))).spawn();
         let program = self.program.display();
         let child = spawned
             .map_err(|error| format!("{program} cannot be executed ({error}): put an executable there that works"))?;

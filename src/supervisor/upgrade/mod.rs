@@ -30,6 +30,7 @@ pub(super) use predecessor::Inheritance;
 use crate::{
     channel::{Channel, Message},
     net::listener::Listener,
+    observe::logging::{self, Process},
     supervisor::{fleet::Event, notify::Notify, upgrade::predecessor::Word, watch::Watch},
 };
 
@@ -67,12 +68,12 @@ impl Watch {
     /// They wait in the channel until somebody reads them.
     fn hand_sockets(&mut self, channel: &Channel) -> io::Result<()> {
         let hand = |is_admin, listener: &Listener| {
-            channel.send_with_fd(&Message::Listener { is_admin, file: listener.file() }, listener.as_fd())
+            channel.try_send_with_fd(&Message::Listener { is_admin, file: listener.file() }, listener.as_fd())
         };
         self.listeners.iter().try_for_each(|listener| hand(false, listener))?;
         self.equipment.admin.listeners().try_for_each(|listener| hand(true, listener))?;
         let (workers, range) = self.fleet.strength();
-        channel.send(&Message::Inherited { workers, range: range.map(|range| (range.least, range.most)) })
+        channel.try_send(&Message::Inherited { workers, range: range.map(|range| (range.least, range.most)) })
     }
 
     pub(super) fn read_successor(&mut self) {
@@ -104,6 +105,7 @@ impl Watch {
         self.equipment.admin.leave();
         self.listeners.iter_mut().for_each(Listener::leave_file);
         self.tell(Event::HandedOver);
+        logging::set_process(Process::Predecessor);
     }
 
     pub(super) fn terminate(&self, pid: i32) {
@@ -127,6 +129,7 @@ impl Watch {
         let Some(Word::TakeOver { reload }) = word else {
             return;
         };
+        logging::set_process(Process::Supervisor);
         self.equipment.predecessor = None;
         self.equipment.notify = Notify::from_env();
         self.listeners.iter_mut().chain(self.equipment.admin.listeners()).for_each(Listener::own_file);
