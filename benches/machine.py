@@ -50,7 +50,7 @@ class Tree:
 
 def resident_pages(pid):
     """Numbers of the page frames a process has mapped (proc(5), pagemap); none are shown to others than root."""
-    with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
+    with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/pagemap", "rb") as pagemap:
         for line in read(pathlib.Path(f"/proc/{pid}/maps")).splitlines():
             start, end = (int(word, 16) // PAGE for word in line.split()[0].split("-"))
             if start < LAST_PAGE:
@@ -114,11 +114,11 @@ def raise_file_limit():
 
 
 @contextlib.contextmanager
-def system_calls(tree):
-    """Yields a dict that holds, after the block, how often each system call was made in it."""
+def system_calls(pids):
+    """Yields a dict that holds, after the block, how often these processes made each system call in it."""
     counted = {}
     with tempfile.NamedTemporaryFile("r", prefix="strace-") as summary:
-        attach = [word for pid in tree.pids() for word in ("-p", str(pid))]
+        attach = [word for pid in pids for word in ("-p", str(pid))]
         command = ["strace", "-f", "-c", "-U", "calls,name", "-o", summary.name, *attach]
         tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "LC_ALL": "C"})
         await_attached(tracer)
