@@ -16,31 +16,43 @@ tools=$target/wheel-tools
 [ -x "$tools/bin/pip" ] || "$first" -m venv "$tools"
 "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement .ci/wheels.txt
 
+bare=$target/wheel-bare
+rm -rf "$bare"
+
 # zig links against the oldest glibc that Rust itself supports, whatever this machine has
 build() {
     PATH=$tools/bin:$PATH CARGO_TARGET_DIR=$target/wheel maturin build --quiet --release --zig \
-        --compatibility manylinux2014 --out "$1" --interpreter "$2"
+        --compatibility manylinux2014 --out "$bare" --interpreter "$@"
 }
 
-# what the command line says of itself goes into the wheel, and only a built one can say it
+# what the command line says of itself
 describe() {
-    share=python/rusgi.data/data/share
-    rm -rf "$target/describe" python/rusgi.data
-    mkdir -p $share/man/man1 $share/bash-completion/completions $share/zsh/site-functions $share/fish/vendor_completions.d
-    build "$target/describe" "$first"
-    "$first" -m venv "$target/describe/venv"
-    "$target/describe/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "$target"/describe/*.whl
-    rusgi=$target/describe/venv/bin/rusgi
-    "$rusgi" man $share/man/man1
-    "$rusgi" completions bash >$share/bash-completion/completions/rusgi
-    "$rusgi" completions zsh >$share/zsh/site-functions/_rusgi
-    "$rusgi" completions fish >$share/fish/vendor_completions.d/rusgi.fish
+    "$1" -m venv "$bare/venv"
+    "$bare/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --find-links "$bare" rusgi
+    rusgi=$bare/venv/bin/rusgi share=$bare/data/share
+    mkdir -p "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
+    "$rusgi" man "$share/man/man1"
+    "$rusgi" completions bash >"$share/bash-completion/completions/rusgi"
+    "$rusgi" completions zsh >"$share/zsh/site-functions/_rusgi"
+    "$rusgi" completions fish >"$share/fish/vendor_completions.d/rusgi.fish"
 }
 
-trap 'rm -rf python/rusgi.data' EXIT
-describe
+# the same wheel with `data`, which installs below the environment's top directory
+add_data() {
+    rm -rf "$bare/open"
+    "$tools/bin/wheel" unpack --dest "$bare/open" "$1" >/dev/null
+    inside=$(echo "$bare"/open/*)
+    mkdir "$inside/$(basename "$inside").data"
+    cp -R "$bare/data" "$inside/$(basename "$inside").data/"
+    "$tools/bin/wheel" pack --dest-dir "$out" "$inside" >/dev/null
+}
+
 for python in "$@"; do
     echo "building the wheel for $("$python" -V)"
-    build "$out" "$python"
+    build "$python"
+done
+describe "$1"
+for wheel in "$bare"/*.whl; do
+    add_data "$wheel"
 done
 ls -l "$out"
