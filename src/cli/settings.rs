@@ -213,6 +213,7 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
     let threads = found.take("threads", parse_count(&args.threads, 1..=MOST_THREADS));
     let stop_timeout = found.duration("stop_timeout", &args.stop_timeout);
     let request_timeout = found.take("request_timeout", parse_limit(&args.request_timeout));
+    let queue_timeout = found.take("queue_timeout", parse_limit(&args.queue_timeout));
     let timeout_grace = found.duration("timeout_grace", &args.timeout_grace);
     Some(Workers {
         range: range?,
@@ -220,6 +221,7 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
         threads: threads?,
         stop_timeout: stop_timeout?,
         request_timeout: request_timeout?,
+        queue_timeout: queue_timeout?,
         timeout_grace: timeout_grace?,
     })
 }
@@ -288,6 +290,7 @@ mod tests {
         assert_eq!((config.workers.threads, config.workers.stop_timeout), (1, Duration::from_secs(25)));
         let patience = (config.workers.request_timeout, config.workers.timeout_grace.as_secs());
         assert_eq!(patience, (Some(Duration::from_secs(55)), 5));
+        assert_eq!(config.workers.queue_timeout, Some(Duration::from_secs(10)));
         let limits = (config.limits.body_buffer, config.limits.body_timeout.as_secs());
         assert_eq!(limits, (262_144, 30));
         let timeouts = (config.limits.head_timeout.as_secs(), config.limits.write_timeout.as_secs());
@@ -317,6 +320,7 @@ mod tests {
             "--threads=4",
             "--stop-timeout=1m",
             "--request-timeout=0",
+            "--queue-timeout=1500ms",
             "--timeout-grace=2",
             "--user=root",
             "--group=5",
@@ -339,6 +343,7 @@ mod tests {
         assert_eq!(config.workers.scale_down_after, Duration::from_secs(300));
         assert_eq!(config.workers.stop_timeout, Duration::from_secs(60));
         assert_eq!((config.workers.request_timeout, config.workers.timeout_grace.as_secs()), (None, 2));
+        assert_eq!(config.workers.queue_timeout, Some(Duration::from_millis(1500)));
         assert_eq!(config.log.format, Format::Json);
     }
 

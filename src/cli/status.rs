@@ -71,6 +71,11 @@ fn describe(status: &Value) -> String {
 
 fn describe_load(status: &Value) -> String {
     let mut text = format!("{} of {} threads busy\n", status["busy"], status["threads"]);
+    let (valve, count) = (&status["valve"], |key: &str| status["valve"][key].as_u64().unwrap_or_default());
+    if valve["state"] != "closed" || count("refused") + count("left") > 0 {
+        let (state, refused, left) = (plain(&valve["state"]), count("refused"), count("left"));
+        text += &format!("valve {state}: {refused} answered with 503, {left} left by their peers, since the start\n");
+    }
     for queue in status["queues"].as_array().iter().copied().flatten() {
         let waiting = match (queue["length"].as_u64(), queue["limit"].as_u64()) {
             (Some(length), Some(limit)) => format!("{length} of at most {limit} waiting"),
@@ -122,6 +127,7 @@ mod tests {
             "version": "1.2.3", "pid": 7, "state": "ready", "generation": 1, "candidate": 3, "wanted": 2,
             "least": 2, "most": 8,
             "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"}, "threads": 2, "busy": 1,
+            "valve": {"state": "open", "wait": 3.0, "refused": 7, "left": 2},
             "queues": [
                 {"address": "unix:/a", "length": 3, "limit": 64},
                 {"address": "unix:/b", "length": null, "limit": null},
@@ -140,6 +146,7 @@ mod tests {
             "degraded: generation 2",
             "    SyntaxError\n",
             "1 of 2 threads busy\n",
+            "valve open: 7 answered with 503, 2 left by their peers, since the start\n",
             "unix:/a: 3 of at most 64 waiting\n",
             "unix:/b: the kernel does not tell how many wait\n",
             "the last upgrade failed:\n    no such file\n",

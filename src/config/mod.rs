@@ -99,6 +99,8 @@ pub struct Workers {
     pub stop_timeout: Duration,
     /// How long a request may take before it is interrupted; `None` for as long as it likes.
     pub request_timeout: Option<Duration>,
+    /// How long a connection may be in the listen queue; `None` for as long as there is room.
+    pub queue_timeout: Option<Duration>,
     /// How long an interrupted request may take to end before its worker is given up.
     pub timeout_grace: Duration,
 }

@@ -20,7 +20,10 @@ use rustix::{
 
 use crate::{
     config::Limits,
-    net::inflow::{Inflow, Pull},
+    net::{
+        inflow::{Inflow, Pull},
+        peer,
+    },
     request::{BodyError, Inbound, Request},
     response::{Exchange, Gone, Outbound, Part, Patience},
 };
@@ -170,6 +173,17 @@ impl Connection {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.has_written.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody waits for a response any more; false when that cannot be known.
+    ///
+    /// A TCP peer that has ended its own side alone cannot be told from one that has left.
+    pub fn has_peer_left(&self) -> bool {
+        let seen = self.with_socket(|socket| {
+            let seen = look(socket, PollFlags::RDHUP)?;
+            Ok((seen, seen.contains(PollFlags::RDHUP) && !peer::is_unix(socket)))
+        });
+        seen.is_ok_and(|(seen, is_half)| is_half || seen.intersects(PollFlags::HUP | PollFlags::ERR))
     }
 
     /// Ends the exchange for the application's objects and returns the socket, what was read, and what is left to write.
@@ -362,6 +376,15 @@ fn nap() {
 /// A lock whose holder panicked is still good: every change under it is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// Which of `events`, or of what `poll(2)` tells unasked, is the case now.
+fn look(socket: BorrowedFd<'_>, events: PollFlags) -> io::Result<PollFlags> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(socket, events)];
+    retry_on_intr(|| poll(&mut fds, Some(&now)))?;
+    let [seen] = fds;
+    Ok(seen.revents())
 }
 
 /// Waits until the socket is ready for one of `events`; false when `patience` ran out.

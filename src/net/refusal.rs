@@ -56,6 +56,20 @@ pub enum Refusal {
     /// The server stops, and the request is not complete.
     #[error("the server is stopping, and the request was not complete")]
     Stopping,
+    /// More requests wait than can be served in time.
+    #[error("too many requests are waiting: try again in a moment")]
+    Overloaded {
+        /// Seconds until a new attempt makes sense.
+        retry_after: u64,
+    },
+    /// No worker serves, and those that are started do not last.
+    #[error("the application {}", if *.is_unloadable { "cannot be started" } else { "keeps ending" })]
+    Down {
+        /// Whether it could not even be loaded.
+        is_unloadable: bool,
+        /// Seconds until a new attempt makes sense.
+        retry_after: u64,
+    },
     /// The application failed before it had begun its response.
     #[error("the application failed")]
     Application,
@@ -95,9 +109,18 @@ impl Refusal {
             | Self::CutShort(_) => "400 Bad Request",
             Self::TooLarge { .. } => "413 Content Too Large",
             Self::SlowHead { .. } | Self::SlowBody { .. } => "408 Request Timeout",
-            Self::Stopping => "503 Service Unavailable",
+            Self::Stopping | Self::Overloaded { .. } | Self::Down { .. } => "503 Service Unavailable",
             Self::Application => "500 Internal Server Error",
             Self::RequestTimeout => "504 Gateway Timeout",
+        }
+    }
+
+    /// After how many seconds a client may try again (RFC 9110, section 10.2.3), where that makes sense.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after } | Self::Down { retry_after, .. } => Some(*retry_after),
+            Self::Stopping => Some(1),
+            _ => None,
         }
     }
 
@@ -115,8 +138,12 @@ impl Refusal {
         // Writing to a String cannot fail.
         let _ = write!(
             page,
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"
         );
+        if let Some(seconds) = self.retry_after() {
+            let _ = write!(page, "Retry-After: {seconds}\r\n");
+        }
+        page.push_str("\r\n");
         if !is_head {
             page.push_str(&body);
         }

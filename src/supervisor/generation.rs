@@ -124,6 +124,11 @@ impl Generation {
         self.kill_at = None;
     }
 
+    /// Quick deaths in a row of its forkserver so far; they are forgotten at the first death after a long life.
+    pub(super) fn failures(&self) -> u32 {
+        self.backoff.deaths()
+    }
+
     /// The forkserver has ended, or could not be started; unless it was to retire, the next one is due.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Death> {
         let pid = self.pid();

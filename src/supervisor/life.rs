@@ -156,6 +156,11 @@ impl WorkerLife {
         self.kill_at = None;
     }
 
+    /// Quick deaths in a row in this place so far; they are forgotten at the first death after a long life.
+    pub(super) fn failures(&self) -> u32 {
+        self.backoff.deaths()
+    }
+
     /// The process has ended; the next one is due after a pause.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Death> {
         let pid = self.pid()?;

@@ -120,7 +120,8 @@ fn prepare(
     let Inheritance { listeners, admin, strength } = inheritance.unwrap_or_default();
     let mut listeners =
         sockets::open(&config.listen, &mut notify, listeners).map_err(|error| refused(error.to_string()))?;
-    let valve = Valve::new(&listeners, Instant::now());
+    let desks = config.workers.range.least.saturating_mul(config.workers.threads);
+    let valve = Valve::new(&listeners, desks, config.workers.queue_timeout, Instant::now());
     let equipment = equip(config, scoreboard, (signals, notify, valve), admin);
     match equipment.and_then(|equipment| become_user(config).map(|()| equipment)) {
         Ok(equipment) => Ok(Watch::new(fleet(config, strength), listeners, equipment)),

@@ -23,13 +23,13 @@ use crate::{
         Birth, Ended, Fork, Forker,
         admin::{self, Admin, View},
         ending::Ending,
-        fleet::{Action, Demand, Event, Fleet, Scale, Stop},
+        fleet::{Action, Demand, Event, Fleet, Scale, Situation, Stop},
         notify::{Notify, Stage},
         signals::Signals,
         sockets,
         touch::Touch,
         upgrade::{CommandLine, Predecessor},
-        valve::Valve,
+        valve::{self, Valve},
         weight::Scales,
     },
 };
@@ -291,8 +291,13 @@ impl Watch {
     }
 
     fn mind_queues(&mut self) {
+        let now = Instant::now();
+        let desks = self.fleet.desks();
+        // Until it has taken over, the queues are its predecessor's to mind.
+        let is_beside = self.equipment.predecessor.is_some();
+        let situation = if is_beside { Situation::Stopping } else { self.fleet.situation(now) };
         let Equipment { scoreboard, valve, .. } = &mut self.equipment;
-        valve.look(&self.listeners, scoreboard, Instant::now());
+        valve.look(valve::View { listeners: &self.listeners, scoreboard, desks, situation }, now);
     }
 
     fn weigh(&mut self) {

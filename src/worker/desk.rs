@@ -1,6 +1,7 @@
 //! One Python thread's loop: accept, read, call, write, and again.
 
 use std::{
+    io::IoSlice,
     mem,
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,7 +22,7 @@ use crate::{
         refusal::Refusal,
     },
     python,
-    response::{Exchange, Outcome},
+    response::{Exchange, Outbound as _, Outcome},
     worker::{watchdog::Seat, wear::Wear},
 };
 
@@ -165,6 +166,9 @@ impl Desk {
     }
 
     fn respond(&mut self) {
+        if self.seat.row().is_stale() && self.connection.has_peer_left() {
+            return self.pass_over();
+        }
         let exchange: Arc<dyn Exchange> = Arc::clone(&self.connection) as _;
         let outcome = self.python.serve(&exchange);
         self.finish(outcome);
@@ -174,6 +178,15 @@ impl Desk {
         if !self.python.has_let_go() {
             self.renew();
         }
+    }
+
+    /// The peer has given up, and what it asked for would be work for nobody.
+    fn pass_over(&self) {
+        self.seat.row().pass_over();
+        // One that has only ended its own side reads this.
+        let page = Refusal::Overloaded { retry_after: 1 }.page(false);
+        let _ = self.connection.try_write(&[IoSlice::new(&page)]);
+        self.finish(Outcome::Complete);
     }
 
     /// Ends the exchange as its outcome demands.

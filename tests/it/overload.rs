@@ -1,13 +1,18 @@
 //! More requests than can be served: what is seen of them, and what becomes of them.
 
-use std::time::Duration;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
+    crowd::{Crowd, Tally},
     daemon::{Daemon, Serve},
     gate::Gate,
-    http,
+    http, load,
+    nginx::Nginx,
     packet::Packet,
     peer::Peer,
     process,
@@ -59,7 +64,176 @@ fn a_daemon_with_nothing_to_do_sleeps() {
     // It looks on for a second after the last request.
     assert!(process::eventually(|| {
         let before = wakes();
-        std::thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         wakes() == before
     }));
+}
+
+/// Serves requests of 20 ms each, two at a time, and counts those that run.
+fn naps() -> Serve {
+    let serve = Serve::app("naps").workers(2).env("NAP", "20");
+    let runs = serve.scratch().join("runs");
+    serve.env("RUNS", runs)
+}
+
+/// How many requests have run.
+fn runs(daemon: &Daemon) -> usize {
+    fs::metadata(daemon.scratch().join("runs")).unwrap().len() as usize
+}
+
+const BURST: Duration = Duration::from_secs(4);
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests a second, two at a time of 20 ms each; somewhat less is what a machine with other things to do achieves.
+const CAPACITY: u32 = 100;
+
+/// How many requests a second are answered to ten visitors at a time, who keep two workers busy.
+fn capacity(nginx: &Nginx) -> f64 {
+    let start = Instant::now();
+    let report = load::during(10 * CAPACITY, || nginx.connect(), || thread::sleep(Duration::from_millis(500)));
+    report.expect_no_failure().requests as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Five times the capacity for a while, then little.
+fn burst(nginx: &Nginx) -> (Tally, Tally) {
+    let crowd = Crowd { address: nginx.address(), rate: 5 * CAPACITY, patience: PATIENCE };
+    thread::scope(|scope| {
+        let after = scope.spawn(|| {
+            // The load itself is a schedule.
+            thread::sleep(BURST);
+            Crowd { rate: 30, ..crowd }.ask_for(Duration::from_secs(2))
+        });
+        (crowd.ask_for(BURST), after.join().unwrap())
+    })
+}
+
+#[test]
+fn five_times_the_capacity_is_served_as_well_as_can_be() {
+    for (serve, conf) in [(naps(), "unix-socket.conf"), (naps().on_tcp(), "tcp.conf")] {
+        let daemon = start(serve.option("--queue-timeout", format!("{}ms", QUEUE_TIMEOUT.as_millis())));
+        let nginx = Nginx::start(conf, &daemon);
+        // Whatever else the machine does takes capacity away, and never adds any.
+        let mut shares = vec![goodput(&daemon, &nginx)];
+        while shares.last() < Some(&0.9) && shares.len() < 3 {
+            shares.push(goodput(&daemon, &nginx));
+        }
+        assert!(shares.last() >= Some(&0.9), "{conf}: {shares:?} of the capacity");
+        daemon.log.await_line(&["overload over after", "answered with 503"]);
+        assert!(daemon.log.with(&["overload"]).len() <= 4 * shares.len(), "{:#?}", daemon.log.with(&["overload"]));
+        nginx.expect_no_errors();
+        daemon.stop();
+    }
+}
+
+/// Asserts that an overload is borne with grace; returns the share of the capacity that was of use to somebody.
+fn goodput(daemon: &Daemon, nginx: &Nginx) -> f64 {
+    let refused = || status(daemon)["valve"]["refused"].as_u64().unwrap();
+    let capacity_before = capacity(nginx);
+    let (ran_before, refused_before) = (runs(daemon), refused());
+    let (burst, after) = burst(nginx);
+    let (ran, refused) = (runs(daemon) - ran_before, refused() - refused_before);
+    let normal = after.between(Duration::from_secs(1), PATIENCE);
+    let capacity = capacity_before.min(capacity(nginx));
+    eprintln!("{capacity:.1} requests a second can be served\nburst: {burst}; {ran} ran\nafter: {after}");
+    eprintln!("a second later: {normal}\n{}", status(daemon)["valve"]);
+    for visit in &burst.visits {
+        assert!(matches!(visit.status, None | Some(200 | 503)), "{burst}");
+        assert!(visit.status != Some(503) || visit.has_retry_after, "{visit:?}");
+    }
+    assert!(burst.percentile(99) <= QUEUE_TIMEOUT, "{burst}");
+    assert_eq!(normal.count(Some(200)), normal.visits.len(), "{normal}");
+    assert!(normal.percentile(99) < QUEUE_TIMEOUT / 2, "{normal}");
+    let count = |status| burst.count(status) + after.count(status);
+    assert!(ran * 10 <= count(Some(200)) * 11, "{ran} ran: {burst}");
+    assert_eq!(refused, count(Some(503)) as u64);
+    burst.count(Some(200)) as f64 / (capacity * BURST.as_secs_f64())
+}
+
+#[test]
+fn a_request_whose_peer_has_left_is_not_run() {
+    for serve in [naps().workers(1), naps().workers(1).on_tcp()] {
+        let gate = Gate::new();
+        let daemon = start(serve.gate(&gate));
+        let ask = |path: &str| {
+            let mut peer = daemon.connect();
+            peer.send(Packet::get(path).bytes());
+            peer
+        };
+        let busy = ask("/gated");
+        let held = gate.await_arrival();
+        let (gone, there) = ([(); 20].map(|()| ask("/")), ask("/"));
+        drop(gone);
+        // Nobody is asked whether he has left before he has waited for a while.
+        thread::sleep(Duration::from_millis(500));
+        held.open();
+        busy.reply().expect(200);
+        there.reply().expect(200);
+        assert_eq!((runs(&daemon), &status(&daemon)["valve"]["left"]), (2, &json!(20)));
+    }
+}
+
+#[test]
+fn a_listen_queue_never_fills_up() {
+    let gate = Gate::new();
+    let options = [("--backlog", "64"), ("--queue-timeout", "0")];
+    let serve = options.into_iter().fold(naps().workers(1), |serve, (name, value)| serve.option(name, value));
+    let daemon = start(serve.gate(&gate));
+    let busy = {
+        let mut peer = daemon.connect();
+        peer.send(Packet::get("/gated").bytes());
+        peer
+    };
+    let held = gate.await_arrival();
+    // A client of a full Unix socket is refused by the kernel; nginx makes 502 of that.
+    let peers: Vec<_> = (0..200)
+        .map(|_| {
+            let mut peer = daemon.connect();
+            peer.send(Packet::get("/").bytes());
+            thread::sleep(Duration::from_millis(1));
+            peer
+        })
+        .collect();
+    held.open();
+    busy.reply().expect(200);
+    let codes: Vec<_> = peers.into_iter().map(|peer| peer.reply().code()).collect();
+    // Those who have waited longest went first.
+    assert!(codes.is_sorted_by(|first, second| first >= second), "{codes:?}");
+    let refused = codes.iter().filter(|code| **code == 503).count();
+    assert!((130..=160).contains(&refused), "{codes:?}");
+    assert_eq!(status(&daemon)["valve"]["refused"], refused);
+}
+
+/// An application that cannot be imported while there is a file `broken`, and dies when asked to.
+const FRAGILE: &str = "
+import os
+
+if os.path.exists('broken'):
+    raise RuntimeError('a secret of the application')
+
+
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/die':
+        os._exit(9)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'well']
+";
+
+#[test]
+fn a_site_that_cannot_be_started_says_so_until_it_can() {
+    let serve = Serve::app("fragile").option("--chdir", ".");
+    serve.scratch().write("fragile.py", FRAGILE);
+    let daemon = start(serve);
+    let broken = daemon.scratch().write("broken", "");
+    daemon.connect().ask(&Packet::get("/die")).expect_reset();
+    daemon.log.await_line(&["ERROR", "no worker serves (RuntimeError: a secret of the application)"]);
+    for _ in 0..3 {
+        let reply = daemon.ask(&Packet::get("/")).expect(503);
+        assert!(reply.header("Retry-After").is_some(), "{reply:?}");
+        assert_eq!(reply.text(), "503 Service Unavailable\n\nthe application cannot be started.\n");
+    }
+    assert_eq!(status(&daemon)["valve"]["state"], "down");
+    fs::remove_file(broken).unwrap();
+    daemon.log.await_line(&["a worker is ready after", "requests were answered with 503"]);
+    daemon.get("/").expect_body("well");
+    assert_eq!(status(&daemon)["valve"]["state"], "closed");
 }

@@ -3,7 +3,7 @@
 
 use std::{
     io, ptr, slice,
-    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     time::Duration,
 };
 
@@ -30,6 +30,8 @@ pub struct Scoreboard {
 struct Head {
     /// Rows from the first on that have ever been claimed; nobody reads the others, whose pages do not exist.
     used: AtomicUsize,
+    /// Whether those in front of the listen queue have waited for so long that their peers may have left.
+    is_stale: AtomicBool,
 }
 
 /// What all desks together are doing.
@@ -41,11 +43,14 @@ pub struct Tally {
     pub busy: usize,
     /// Requests that have begun since there is a scoreboard.
     pub begun: u64,
+    /// Requests that were not begun because their peers had left.
+    pub left: u64,
 }
 
 /// One desk's row, for the desk to write and for its process to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
+    head: &'static Head,
     slot: &'static Slot,
     /// Milliseconds that a request may take.
     allowance: u64,
@@ -67,6 +72,8 @@ struct Slot {
     deadline: AtomicU64,
     /// The serial of the request that was interrupted last.
     interrupted: AtomicU64,
+    /// Requests whose peers had left.
+    left: AtomicU64,
     /// How the request's vars begin.
     vars: [AtomicU64; KEPT / 8],
 }
@@ -126,7 +133,7 @@ impl Scoreboard {
         let (number, block) = self.slots.chunks_exact(self.threads).enumerate().find(|(_, block)| is_free(block))?;
         self.head.used.fetch_max((number + 1) * self.threads, Ordering::AcqRel);
         let allowance = allowance.map_or(NEVER, milliseconds);
-        Some(block.iter().map(|slot| slot.claim(pid, allowance)).collect())
+        Some(block.iter().map(|slot| slot.claim(self.head, pid, allowance)).collect())
     }
 
     /// Frees the rows of worker `pid`, which has ended, and tells what it left unfinished.
@@ -144,6 +151,11 @@ impl Scoreboard {
 }
 
 impl Scoreboard {
+    /// Tells all desks whether those in front of the listen queue have waited for so long that their peers may have left.
+    pub fn set_stale(&self, is_stale: bool) {
+        self.head.is_stale.store(is_stale, Ordering::Relaxed);
+    }
+
     /// What all desks together are doing now.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -154,6 +166,7 @@ impl Scoreboard {
                 desks: tally.desks + usize::from(is_claimed),
                 busy: tally.busy + usize::from(is_claimed && serial % 2 == 1),
                 begun: tally.begun.wrapping_add(serial.div_ceil(2)),
+                left: tally.left.wrapping_add(slot.left.load(Ordering::Relaxed)),
             }
         })
     }
@@ -192,6 +205,17 @@ impl Row {
         let serial = self.slot.serial.load(Ordering::Relaxed);
         self.slot.serial.store(serial + 1, Ordering::Release);
         self.slot.interrupted.load(Ordering::Relaxed) == serial
+    }
+
+    /// Whether a peer may have left before its request begins: the listen queue has been waited in for long.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.head.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// A request is not begun, because its peer has left.
+    pub fn pass_over(&self) {
+        self.slot.left.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The request at hand, if there is one.
@@ -237,12 +261,12 @@ impl Row {
 }
 
 impl Slot {
-    fn claim(&'static self, pid: i32, allowance: u64) -> Row {
+    fn claim(&'static self, head: &'static Head, pid: i32, allowance: u64) -> Row {
         self.pid.store(pid, Ordering::Release);
         // Serials go on from the worker before; an even one is idle.
         let serial = self.serial.load(Ordering::Relaxed);
         self.serial.store((serial + 1) & !1, Ordering::Release);
-        Row { slot: self, allowance }
+        Row { head, slot: self, allowance }
     }
 
     fn keep(&self, vars: &[u8]) {

@@ -37,11 +37,24 @@ fn the_tally_counts_desks_and_what_they_have_begun_ever() {
     rows[0].begin(b"");
     let _ = rows[0].end();
     rows[1].begin(b"");
-    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 2 });
+    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 2, left: 0 });
     let _ = board.release(7);
-    assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2 });
-    board.claim(8, LONG).unwrap()[1].begin(b"");
-    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3 });
+    assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2, left: 0 });
+    let rows = board.claim(8, LONG).unwrap();
+    rows[1].begin(b"");
+    rows[0].pass_over();
+    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3, left: 1 });
+}
+
+#[test]
+fn all_desks_know_that_the_queue_is_stale() {
+    let board = Scoreboard::new(2, 1).unwrap();
+    let rows = [7, 8].map(|pid| board.claim(pid, LONG).unwrap().remove(0));
+    assert!(!rows.iter().any(Row::is_stale));
+    board.set_stale(true);
+    assert!(rows.iter().all(Row::is_stale));
+    board.set_stale(false);
+    assert!(!rows.iter().any(Row::is_stale));
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Fleet {
             let reason = format!("worker {slot} (pid {pid}) died before it was ready: {ending}; {advice}");
             return self.give_up(exit, reason, now);
         }
+        self.outage.died(&format!("worker {slot}"), ending);
         error!("worker {slot} (pid {pid}) died: {ending}; replacing it{}", after(death.pause));
     }
 
@@ -95,6 +96,7 @@ impl Fleet {
             let advice = advice(exit, death.in_a_row);
             return self.give_up(exit, format!("forkserver g{number} (pid {pid}) died: {ending}; {advice}"), now);
         }
+        self.outage.died(&format!("forkserver g{number}"), ending);
         error!(
             "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
             after(death.pause),
@@ -118,6 +120,7 @@ impl Fleet {
         if self.succession.serving() != generation || self.phase != Phase::Running {
             return debug!("{report}");
         }
+        self.outage.load_failed(&report);
         if !self.history.was_ready {
             return self.give_up(Exit::NotLoaded, report, now);
         }

@@ -3,6 +3,7 @@
 mod balance;
 mod deaths;
 mod event;
+mod outage;
 mod plan;
 mod reload;
 mod roster;
@@ -21,6 +22,7 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 pub(super) use event::{Action, Event, Scale, Stop};
+pub(super) use outage::{Down, Situation};
 pub(super) use plan::Plan;
 pub(super) use scaling::Demand;
 pub(super) use status::Status;
@@ -30,6 +32,7 @@ pub(super) use upgrade::Upgraded;
 use crate::supervisor::{
     exit::Exit,
     fleet::{
+        outage::Outage,
         plan::words,
         roster::{Role, Roster},
         scaling::Scaling,
@@ -53,6 +56,7 @@ pub(super) struct Fleet {
     upgrade: Upgrade,
     phase: Phase,
     history: History,
+    outage: Outage,
     actions: VecDeque<Action>,
 }
 
@@ -89,6 +93,7 @@ impl Fleet {
             upgrade: Upgrade::default(),
             phase: Phase::Running,
             history: History::default(),
+            outage: Outage::default(),
             actions: VecDeque::new(),
         };
         fleet.settle(now);
@@ -251,6 +256,7 @@ impl Fleet {
             Phase::Over(_) => {}
         }
         self.kill_overdue(now);
+        self.notice_outage(now);
     }
 
     fn run(&mut self, now: Instant) {

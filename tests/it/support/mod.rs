@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub(crate) mod browser;
+pub(crate) mod crowd;
 pub(crate) mod daemon;
 pub(crate) mod gate;
 pub(crate) mod http;

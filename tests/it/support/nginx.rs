@@ -39,6 +39,11 @@ impl Nginx {
         Peer::tcp(&self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn browser(&self) -> Browser {
         Browser::at(&self.address)
     }

@@ -1,5 +1,6 @@
 //! The fleet under a simulated clock: whole lives in microseconds.
 
+mod outage;
 mod recycling;
 mod reload;
 mod scaling;
