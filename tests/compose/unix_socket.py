@@ -1,12 +1,13 @@
 """What holds of nginx and one rusgi that share a Unix socket."""
 
 import os
+import tempfile
 import time
 
-from engine import DOCKER, attempt, docker
+from engine import DOCKER, attempt, docker, run
 from images import BASE, BUNDLE, CANARY, EXAMPLE
 from load import Load, Stream, ask, sha256, upload
-from stack import eventually, inside, state, workers
+from stack import eventually, host_compose, inside, state, workers
 
 SOCKET = "/run/rusgi/app.sock"
 
@@ -17,6 +18,7 @@ def tests(stack, base):
     yield "an_upload_arrives_whole", lambda: an_upload_arrives_whole(base)
     yield "the_image_adds_little", the_image_adds_little
     yield "nothing_of_the_host_is_in_the_image", nothing_of_the_host_is_in_the_image
+    yield "what_init_prints_is_a_compose_file", what_init_prints_is_a_compose_file
     yield "process_one_is_rusgi_without_privileges", lambda: process_one_is_rusgi_without_privileges(rusgi)
     yield "only_nginx_may_open_the_socket", lambda: only_nginx_may_open_the_socket(rusgi)
     yield "workers_are_as_many_as_the_container_has_cpus", lambda: workers_are_as_many_as_the_container_has_cpus(rusgi)
@@ -38,6 +40,15 @@ def an_upload_arrives_whole(base):
     content = os.urandom(5 << 20)
     answer = upload(base, content)
     assert (answer["size"], answer["sha256"]) == (len(content), sha256(content)), answer
+
+
+def what_init_prints_is_a_compose_file():
+    for address in ("unix:/run/rusgi/app.sock", "0.0.0.0:3031"):
+        text = docker("run", "--rm", EXAMPLE, "init", "compose", "app:app", "--socket", address)
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            file.write(text)
+            file.flush()
+            run([*host_compose()[0], "--file", file.name, "config", "--quiet"])
 
 
 def the_image_adds_little():
