@@ -36,7 +36,7 @@ pub fn end(code: u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-/// Lets the signals that stop a server pass: the supervisor commands by channel.
+/// Lets the signals that mean something to the supervisor pass: it commands by channel.
 ///
 /// They are caught, not ignored: a program that the application executes starts with the default actions again.
 ///
@@ -44,7 +44,7 @@ pub fn end(code: u8) -> ! {
 /// When the system refuses a handler.
 pub fn let_stop_signals_pass() -> io::Result<()> {
     let handler = SigAction::new(SigHandler::Handler(pass), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+    for signal in FOR_THE_SUPERVISOR {
         // SAFETY: `pass` does nothing, so it can interrupt anything.
         unsafe { sigaction(signal, &handler) }?;
     }
@@ -78,6 +78,9 @@ pub fn keep_children() -> io::Result<()> {
     Ok(())
 }
 
+/// A terminal, or `systemctl kill`, sends them to every process there is.
+const FOR_THE_SUPERVISOR: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
 const STANDARD_ERROR: i32 = 2;
 
 extern "C" fn pass(_signal: libc::c_int) {}

@@ -7,7 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -143,6 +146,21 @@ fn the_new_executable_is_what_the_path_leads_to_by_now() {
     let next = upgrade(&daemon, daemon.pid());
     daemon.log.await_line(&["the new executable: serve deployed", "--admin-socket"]);
     daemon.log.await_line(&["INFO  successor: rusgi", "ready: 1 worker"]);
+    daemon.get("/").expect_body("one");
+    finish(daemon, next);
+}
+
+#[test]
+fn a_signal_to_every_process_is_the_supervisors_alone() {
+    let gate = Gate::new();
+    let daemon = serve().gate(&gate).start();
+    let mut peer = daemon.connect();
+    peer.send(Packet::get("/gated").bytes());
+    let arrival = gate.await_note("one");
+    killpg(Pid::from_raw(daemon.pid()), Signal::SIGUSR2).unwrap();
+    let next = await_upgrade(&daemon, daemon.pid());
+    arrival.open();
+    peer.reply().expect(200);
     daemon.get("/").expect_body("one");
     finish(daemon, next);
 }
