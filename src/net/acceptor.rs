@@ -29,14 +29,24 @@ const SHORTAGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The process's one way to new connections.
 ///
-/// The accept lock is a plain mutex, and unfair on purpose: under load the desk that has just finished a request takes
-/// the next one at once, without waking another thread. Whoever holds it while there is nothing to accept waits for all.
+/// One thread is kept hot. A desk that has finished a request takes the next one at once, past everyone who waits, and the desk
+/// that took a connection last stands at the front: the kernel wakes it first, and only while it is busy the one behind it.
+/// The rest wait for the place behind, and nobody wakes them before it is free.
 #[derive(Debug)]
 pub struct Acceptor {
     listeners: Vec<Listener>,
-    epoll: OwnedFd,
+    front: OwnedFd,
+    behind: OwnedFd,
     wake: OwnedFd,
-    turn: Mutex<usize>,
+    /// The desk that stands at the front; 0 for none.
+    first: AtomicUsize,
+    second: Mutex<()>,
+    /// Desks so far.
+    desks: AtomicUsize,
+    /// Which listener is tried first, times [`TURN`].
+    turn: AtomicUsize,
+    /// Whether there was no descriptor or memory for the last connection.
+    is_short: AtomicBool,
     ready: Mutex<VecDeque<(OwnedFd, Inflow)>>,
     ready_len: AtomicUsize,
     /// Connections in the lobby that will become ready, or not.
@@ -53,8 +63,25 @@ pub enum Arrival {
     New(OwnedFd),
     /// A connection whose request the lobby has completed.
     Ready(OwnedFd, Box<Inflow>),
-    /// A signal interrupted the wait: let Python run its handlers and come back.
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There may be something to do.
+    Work,
+    /// A signal came: let Python run its handlers and come back.
     Signal,
+}
+
+/// A place to wait at, for the desk that has it.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    acceptor: &'a Acceptor,
+    desk: usize,
+    has_waited: bool,
+    /// Only one desk at a time waits behind the first.
+    behind: Option<MutexGuard<'a, ()>>,
 }
 
 impl Acceptor {
@@ -63,19 +90,19 @@ impl Acceptor {
     /// # Errors
     /// When the system has no descriptor left.
     pub fn new(listeners: Vec<Listener>) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        for listener in &listeners {
-            // Exclusive: one idle worker wakes for a connection, not all of them.
-            let events = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
-            epoll::add(&epoll, listener, epoll::EventData::new_u64(0), events)?;
-        }
-        epoll::add(&epoll, &wake, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
+        // The kernel asks in the order of registration who wakes.
+        let [front, behind] = [watching(&listeners, &wake)?, watching(&listeners, &wake)?];
         Ok(Self {
             listeners,
-            epoll,
+            front,
+            behind,
             wake,
-            turn: Mutex::new(0),
+            first: AtomicUsize::new(0),
+            second: Mutex::new(()),
+            desks: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            is_short: AtomicBool::new(false),
             ready: Mutex::default(),
             ready_len: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
@@ -85,55 +112,59 @@ impl Acceptor {
         })
     }
 
-    /// The next thing to do; waits for it. `None` once the worker drains and nothing is left.
+    /// A number for one more desk.
+    pub fn enrol(&self) -> usize {
+        self.desks.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A place for this desk, when there is one: at the front if nobody else is, else behind.
+    pub fn watch(&self, desk: usize) -> Watch<'_> {
+        let claimed = self.first.compare_exchange(0, desk, Ordering::Relaxed, Ordering::Relaxed);
+        let is_first = claimed.is_ok() || claimed == Err(desk);
+        let behind = (!is_first).then(|| lock(&self.second));
+        Watch { acceptor: self, desk, has_waited: false, behind }
+    }
+
+    /// Takes a desk off the list, and lets the others know that there may be nothing left.
+    pub fn leave(&self, desk: usize) {
+        // It may stand behind.
+        let _ = self.first.compare_exchange(desk, 0, Ordering::Relaxed, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// The next thing to do, if there is one. Never waits.
     ///
     /// # Errors
     /// When the listen queue can no longer be read at all.
-    pub fn next(&self) -> io::Result<Option<Arrival>> {
-        let mut has_waited = false;
-        loop {
-            if let Some(arrival) = self.next_ready() {
-                return Ok(Some(arrival));
-            }
-            let mut turn = lock(&self.turn);
-            // A connection may have become ready while this desk stood in line.
-            if self.ready_len.load(Ordering::Acquire) > 0 {
-                continue;
-            }
-            // A wake that came to us came to nobody else, so it is answered even while handing over.
-            if (has_waited || !self.is_handing_over.load(Ordering::Acquire))
-                && !self.is_closed()
-                && let Some(socket) = self.accept(&mut turn)?
-            {
-                return Ok(Some(Arrival::New(socket)));
-            }
-            if self.is_draining() && self.expected.load(Ordering::Acquire) == 0 {
-                // The others are to come to the same conclusion.
-                self.wake();
-                return Ok(self.next_ready());
-            }
-            if self.wait()? {
-                return Ok(Some(Arrival::Signal));
-            }
-            has_waited = true;
+    pub fn take(&self) -> io::Result<Option<Arrival>> {
+        match self.take_ready() {
+            None if !self.is_handing_over.load(Ordering::Acquire) => self.take_new(),
+            ready => Ok(ready),
         }
     }
 
-    /// From now on `next` ends once the listen queue and the lobby are empty.
+    /// Whether the worker drains and nothing comes back from the lobby: whoever finds nothing after this is done.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_draining() && self.expected.load(Ordering::Acquire) == 0
+    }
+
+    /// From now on desks are done once the listen queue and the lobby are empty.
     pub fn drain(&self) {
         let _ = self.drain_began.set(Instant::now());
         self.is_draining.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// From now on `next` ends once the lobby is empty; what is in the listen queue is left to other processes.
+    /// From now on desks are done once the lobby is empty; what is in the listen queue is left to other processes.
     ///
     /// Without this a worker that is to go would stay for as long as the others cannot keep the queue empty.
     pub fn hand_over(&self) {
         self.is_handing_over.store(true, Ordering::Release);
-        for listener in &self.listeners {
+        let places = [&self.front, &self.behind].into_iter();
+        for (epoll, listener) in places.flat_map(|epoll| self.listeners.iter().map(move |listener| (epoll, listener))) {
             // The kernel wakes one process for a connection, and that has to be one that stays.
-            if let Err(error) = epoll::delete(&self.epoll, listener) {
+            if let Err(error) = epoll::delete(epoll, listener) {
                 tracing::debug!("accept: {error}: connections may still come to this worker");
             }
         }
@@ -166,7 +197,7 @@ impl Acceptor {
         self.is_draining() && self.drain_began.get().is_some_and(|began| began.elapsed() > LAST_CALL)
     }
 
-    fn next_ready(&self) -> Option<Arrival> {
+    fn take_ready(&self) -> Option<Arrival> {
         if self.ready_len.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -175,47 +206,96 @@ impl Acceptor {
         Some(Arrival::Ready(socket, Box::new(inflow)))
     }
 
-    fn accept(&self, turn: &mut usize) -> io::Result<Option<OwnedFd>> {
+    fn take_new(&self) -> io::Result<Option<Arrival>> {
+        if self.is_closed() {
+            return Ok(None);
+        }
         let count = self.listeners.len();
-        let first = *turn / TURN;
+        let turn = self.turn.load(Ordering::Relaxed);
+        let first = turn / TURN;
         for index in first..first + count {
             let Some(listener) = self.listeners.get(index % count) else {
                 break;
             };
             match listener.accept() {
                 Ok(socket) => {
-                    *turn = if index == first { *turn + 1 } else { index * TURN } % (count * TURN);
-                    return Ok(Some(socket));
+                    let next = if index == first { turn + 1 } else { index * TURN };
+                    self.turn.store(next % (count * TURN), Ordering::Relaxed);
+                    return Ok(Some(Arrival::New(socket)));
                 }
+                Err(error) if is_shortage(error) => self.is_short.store(true, Ordering::Relaxed),
                 Err(error) => refused(error)?,
             }
         }
         Ok(None)
     }
 
-    /// Waits for a connection or a wake; true when a signal came instead.
-    fn wait(&self) -> io::Result<bool> {
+    /// Waits for a connection or a wake.
+    fn wait(&self, epoll: &OwnedFd) -> io::Result<Wake> {
+        if self.is_short.swap(false, Ordering::Relaxed) {
+            let _ = rustix::thread::nanosleep(&SHORTAGE);
+        }
         let mut events = Vec::with_capacity(2);
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+        match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None) {
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok(true),
+            Err(Errno::INTR) => return Ok(Wake::Signal),
             Err(error) => return Err(error.into()),
         }
         if events.iter().any(|event| event.data.u64() == 1) {
             // EAGAIN: another desk has read it first.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
-        Ok(false)
+        Ok(Wake::Work)
     }
 
-    /// Wakes the desk that waits for all.
+    /// Wakes the desks that wait at either place.
     fn wake(&self) {
         // EAGAIN: the counter is full, so it wakes already.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
 
-/// Decides what a failed `accept4(2)` means: nothing, a pause, or the end.
+impl Watch<'_> {
+    /// Waits until there may be something to take.
+    ///
+    /// # Errors
+    /// When the listen queue can no longer be watched.
+    pub fn wait(&mut self) -> io::Result<Wake> {
+        self.has_waited = true;
+        let acceptor = self.acceptor;
+        acceptor.wait(if self.behind.is_some() { &acceptor.behind } else { &acceptor.front })
+    }
+
+    /// The next thing to do, if there is one; then the desk stands at the front, and the place behind is free. Never waits.
+    ///
+    /// # Errors
+    /// When the listen queue can no longer be read at all.
+    pub fn take(self) -> io::Result<Option<Arrival>> {
+        let taken = match self.acceptor.take()? {
+            // A wake that came to us came to nobody else, so it is answered even while handing over.
+            None if self.has_waited => self.acceptor.take_new()?,
+            taken => taken,
+        };
+        if taken.is_some() && self.behind.is_some() {
+            self.acceptor.first.store(self.desk, Ordering::Relaxed);
+        }
+        Ok(taken)
+    }
+}
+
+/// An epoll that tells of connections and wakes.
+fn watching(listeners: &[Listener], wake: &OwnedFd) -> io::Result<OwnedFd> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for listener in listeners {
+        // Exclusive: one thread of one worker wakes for a connection, not all of them.
+        let events = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
+        epoll::add(&epoll, listener, epoll::EventData::new_u64(0), events)?;
+    }
+    epoll::add(&epoll, wake, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
+    Ok(epoll)
+}
+
+/// Decides what a failed `accept4(2)` means: nothing, or the end.
 fn refused(error: Errno) -> io::Result<()> {
     match error {
         // The peer has gone, or another process was faster (accept(2), "Error handling").
@@ -229,13 +309,17 @@ fn refused(error: Errno) -> io::Result<()> {
         | Errno::OPNOTSUPP
         | Errno::NETUNREACH
         | Errno::TIMEDOUT => Ok(()),
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => {
-            complain(error);
-            let _ = rustix::thread::nanosleep(&SHORTAGE);
-            Ok(())
-        }
         error => Err(error.into()),
     }
+}
+
+/// Whether the system has no descriptor or memory for another connection; says so.
+fn is_shortage(error: Errno) -> bool {
+    let is_shortage = matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM);
+    if is_shortage {
+        complain(error);
+    }
+    is_shortage
 }
 
 /// Says so once a second at most: the shortage lasts, and the log has better uses.

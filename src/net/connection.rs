@@ -186,6 +186,12 @@ impl Connection {
         seen.is_ok_and(|(seen, is_half)| is_half || seen.intersects(PollFlags::HUP | PollFlags::ERR))
     }
 
+    /// Whether another thread is reading or writing, so that [`release`](Self::release) may have to wait for it.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.socket.try_write(), Err(TryLockError::WouldBlock))
+    }
+
     /// Ends the exchange for the application's objects and returns the socket, what was read, and what is left to write.
     pub fn release(&self) -> Option<(OwnedFd, Vec<Part>)> {
         self.is_over.store(true, Ordering::Relaxed);

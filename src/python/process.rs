@@ -52,6 +52,11 @@ pub fn detached<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     Python::attach(|py| py.detach(work))
 }
 
+/// Runs `work` with the GIL; what attaches in it finds the thread attached already.
+pub fn attached<T>(work: impl FnOnce() -> T) -> T {
+    Python::attach(|_py| work())
+}
+
 /// Lets Python run the handlers of signals that have come; only the main thread's call does anything.
 pub fn run_signal_handlers() {
     Python::attach(|py| {

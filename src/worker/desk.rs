@@ -1,12 +1,12 @@
 //! One Python thread's loop: accept, read, call, write, and again.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
     mem,
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::net::sockopt::set_socket_linger;
@@ -14,7 +14,7 @@ use rustix::net::sockopt::set_socket_linger;
 use crate::{
     config::Limits,
     net::{
-        acceptor::{Acceptor, Arrival},
+        acceptor::{Acceptor, Arrival, Wake, Watch},
         connection::Connection,
         inflow::{Head, Pull},
         lobby::{Entry, PONG},
@@ -22,12 +22,15 @@ use crate::{
         refusal::Refusal,
     },
     python,
-    response::{Exchange, Outbound as _, Outcome},
+    response::{Exchange, Outbound as _, Outcome, Part},
     worker::{watchdog::Seat, wear::Wear},
 };
 
 /// How long a desk waits for bytes that are probably on their way before it leaves the connection to the lobby.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long a desk goes on with the GIL from request to request before others get their turn.
+const SHIFT: Duration = Duration::from_millis(1);
 
 /// A thread that serves requests one after another.
 #[derive(Debug)]
@@ -39,6 +42,15 @@ pub(super) struct Desk {
     python: python::Desk,
     limits: Limits,
     wear: Option<Arc<Wear>>,
+}
+
+/// Why a desk lets go of the GIL between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shift {
+    /// There is nothing to do.
+    Quiet,
+    /// It has had the GIL for long enough.
+    Long,
 }
 
 /// What is to be done with a connection that has just been accepted.
@@ -72,16 +84,46 @@ impl Desk {
 
     /// Serves until the worker has drained.
     pub(super) fn run(mut self) {
+        if let Err(error) = self.serve_all() {
+            tracing::error!("accept: {error}: this worker stops accepting");
+            self.acceptor.drain();
+        }
+    }
+
+    fn serve_all(&mut self) -> io::Result<()> {
+        let acceptor = Arc::clone(&self.acceptor);
+        let desk = acceptor.enrol();
+        let mut shift = Shift::Quiet;
         loop {
-            match self.acceptor.next() {
-                Ok(Some(arrival)) => self.take(arrival),
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::error!("accept: {error}: this worker stops accepting");
-                    return self.acceptor.drain();
-                }
+            let mut watch = acceptor.watch(desk);
+            // Before the last look, so that nothing can come between.
+            let is_over = acceptor.is_over();
+            if shift == Shift::Quiet && !is_over && watch.wait()? == Wake::Signal {
+                drop(watch);
+                python::run_signal_handlers();
+                continue;
+            }
+            // The GIL comes before the connection: what nobody can serve yet stays in the listen queue, where others see it.
+            shift = python::attached(|| self.serve_shift(watch))?;
+            if shift == Shift::Quiet && is_over {
+                acceptor.leave(desk);
+                return Ok(());
             }
         }
+    }
+
+    /// Serves, with the GIL, one arrival after another.
+    fn serve_shift(&mut self, watch: Watch<'_>) -> io::Result<Shift> {
+        let mut arrival = watch.take()?;
+        let began = Instant::now();
+        while let Some(next) = arrival {
+            self.take(next);
+            if began.elapsed() > SHIFT {
+                return Ok(Shift::Long);
+            }
+            arrival = self.acceptor.take()?;
+        }
+        Ok(Shift::Quiet)
     }
 
     /// Serves one connection that did not come in by a listener.
@@ -112,7 +154,6 @@ impl Desk {
                 self.connection.resume(socket, *inflow);
                 return self.respond();
             }
-            Arrival::Signal => return python::run_signal_handlers(),
         }
         let verdict = self.judge();
         if matches!(verdict, Verdict::Serve) {
@@ -134,16 +175,17 @@ impl Desk {
 
     /// Reads what is there and decides.
     fn judge(&self) -> Verdict {
-        let mut pulled = self.connection.peek();
-        if matches!(pulled, Ok(Pull::Blocked)) && self.connection.await_readable(MOMENT) {
-            pulled = self.connection.peek();
+        let connection = &self.connection;
+        let mut pulled = connection.peek();
+        if matches!(pulled, Ok(Pull::Blocked)) && python::detached(|| connection.await_readable(MOMENT)) {
+            pulled = connection.peek();
         }
         match pulled {
             Ok(Pull::Some(_)) => {}
             Ok(Pull::Blocked) => return Verdict::AwaitHead,
             Ok(Pull::End) | Err(_) => return Verdict::Gone,
         }
-        let head = self.connection.inflow().parse(self.limits.max_body);
+        let head = connection.inflow().parse(self.limits.max_body);
         match head {
             Ok(Head::Request) => self.judge_body(),
             Ok(Head::Incomplete) => Verdict::AwaitHead,
@@ -154,10 +196,11 @@ impl Desk {
 
     /// Reads on while bytes of the body keep coming.
     fn judge_body(&self) -> Verdict {
-        while !self.connection.inflow().is_full(self.limits.body_buffer) {
-            match self.connection.fill() {
+        let connection = &self.connection;
+        while !connection.inflow().is_full(self.limits.body_buffer) {
+            match connection.fill() {
                 Ok(Pull::Some(_)) => {}
-                Ok(Pull::Blocked) if self.connection.await_more() => {}
+                Ok(Pull::Blocked) if python::detached(|| connection.await_more()) => {}
                 Ok(Pull::Blocked) => return Verdict::AwaitBody,
                 Ok(Pull::End) | Err(_) => return Verdict::Gone,
             }
@@ -192,7 +235,7 @@ impl Desk {
     /// Ends the exchange as its outcome demands.
     fn finish(&self, outcome: Outcome) {
         let is_head = || self.connection.inflow().request().is_some_and(|request| request.framing.is_head);
-        let Some((socket, rest)) = self.connection.release() else {
+        let Some((socket, rest)) = self.release() else {
             return;
         };
         match outcome {
@@ -205,6 +248,12 @@ impl Desk {
                 tracing::debug!(peer = %peer::name(&socket), "client closed the connection before its response was complete")
             }
         }
+    }
+
+    fn release(&self) -> Option<(OwnedFd, Vec<Part>)> {
+        let connection = &self.connection;
+        // A thread that the application has left in a read or a write is waited for without the GIL.
+        if connection.is_in_use() { python::detached(|| connection.release()) } else { connection.release() }
     }
 }
 
