@@ -25,13 +25,13 @@ targets=("$@")
 [ $# -gt 0 ] || mapfile -t targets < <(cargo fuzz list)
 [ ${#targets[@]} -gt 0 ] || { echo "fuzz: cargo fuzz list names no target" >&2; exit 1; }
 
-# fuzz/corpus/NAME anew: the fewest inputs that reach, together with the seeds, all that was ever reached
+# fuzz/corpus/NAME anew: the fewest inputs that reach, together with the seeds, all code that was ever reached
 keep() {
     local name=$1 chosen
     chosen=$(mktemp -d)
     cp "fuzz/seeds/$name/"* "$chosen"
     cargo fuzz run --target-dir "$scratch/target" "$name" "$chosen" "fuzz/corpus/$name" "$scratch/corpus/$name" -- \
-        -merge=1 -max_len=4096 >>"$scratch/$name.log" 2>&1
+        -merge=1 -use_counters=0 -max_len=4096 >>"$scratch/$name.log" 2>&1
     rm -rf "fuzz/corpus/$name"
     mkdir -p "fuzz/corpus/$name"
     for input in "$chosen"/*; do
