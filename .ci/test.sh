@@ -31,7 +31,7 @@ deny() {
 
 # what lies beside the code, the protocol's own tests, the examples in the documentation, and the benchmark's arithmetic
 unit() {
-    cargo test --locked --package rusgi --lib --bins &&
+    cargo test --locked --package rusgi --lib --bins --test allocations &&
         cargo test --locked --package rusgi --doc &&
         cargo test --locked --package rusgi-proto &&
         "$PYTHON" benches/tests.py

@@ -235,13 +235,13 @@ impl Acceptor {
         if self.is_short.swap(false, Ordering::Relaxed) {
             let _ = rustix::thread::nanosleep(&SHORTAGE);
         }
-        let mut events = Vec::with_capacity(2);
-        match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None) {
-            Ok(_) => {}
+        let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 2];
+        let (seen, _) = match epoll::wait(epoll, &mut events[..], None) {
+            Ok(count) => events.split_at(count),
             Err(Errno::INTR) => return Ok(Wake::Signal),
             Err(error) => return Err(error.into()),
-        }
-        if events.iter().any(|event| event.data.u64() == 1) {
+        };
+        if seen.iter().any(|event| event.data.u64() == 1) {
             // EAGAIN: another desk has read it first.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
