@@ -1,6 +1,7 @@
 """A Docker engine: the one that runs, or one of our own that ends with us."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
@@ -41,9 +42,17 @@ def engine(data):
         print("engine: one runs already, and is used")
         yield False
         return
-    with tempfile.TemporaryDirectory(prefix="rusgi-docker-") as directory, network_as_it_was():
-        with daemon(pathlib.Path(directory), data):
+    with one_at_a_time(), tempfile.TemporaryDirectory(prefix="rusgi-docker-") as directory:
+        with network_as_it_was(), daemon(pathlib.Path(directory), data):
             yield True
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Two engines of our own would share a bridge and the packet filter."""
+    with open(pathlib.Path(tempfile.gettempdir(), "rusgi-docker.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -82,14 +91,14 @@ def network_as_it_was():
     """An engine leaves its bridge, its packet filter and forwarding behind."""
     forwarding = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
     had_bridge, forwarded = pathlib.Path("/sys/class/net/docker0").exists(), forwarding.read_text()
-    rules = subprocess.run(["iptables-save"], capture_output=True, check=True).stdout
+    rules = run(["iptables-save"]) + "\n"
     try:
         yield
     finally:
         # the tables that were empty at the start are not in what was saved
         for table in ("filter", "nat"):
-            subprocess.run(["iptables-restore"], input=empty(table), check=True)
-        subprocess.run(["iptables-restore"], input=rules, check=True)
+            run(["iptables-restore"], input=empty(table))
+        run(["iptables-restore"], input=rules)
         if not had_bridge:
             subprocess.run(["ip", "link", "delete", "docker0"], check=False)
         forwarding.write_text(forwarded)
@@ -97,4 +106,4 @@ def network_as_it_was():
 
 def empty(table):
     chains = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}[table]
-    return "\n".join([f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in chains), "COMMIT", ""]).encode()
+    return "\n".join([f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in chains), "COMMIT", ""])
