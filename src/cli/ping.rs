@@ -1,17 +1,14 @@
 //! `rusgi ping`: is somebody there? For health checks; it starts no Python.
 
-use std::{
-    io::{self, Read, Write},
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use crate::{
     cli::{
         FAILED, MISCONFIGURED,
         client::{self, AdminArgs, PATIENCE},
-        complain, say,
+        complain,
+        dial::Line,
+        say,
     },
     config::{Address, quantity::parse_duration},
 };
@@ -68,26 +65,22 @@ fn report(address: &str, answered: io::Result<()>) -> u8 {
     }
 }
 
+/// An empty packet with modifier1 100 is answered by one: the ping of the uwsgi protocol.
 fn ping(address: &Address, timeout: Duration) -> io::Result<()> {
-    match address {
-        Address::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(timeout))?;
-            exchange(stream)
-        }
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(address, timeout)?;
-            stream.set_read_timeout(Some(timeout))?;
-            exchange(stream)
+    let line = Line::connect(address, Some(timeout))?;
+    // Four bytes always fit into a socket that holds none.
+    line.write(&PING)?;
+    let mut answer = Vec::with_capacity(PING.len());
+    while answer.len() < PING.len() {
+        line.wait(false)?;
+        let mut piece = [0; PING.len()];
+        match line.read(&mut piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => answer.extend(piece.iter().take(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
-}
-
-/// An empty packet with modifier1 100 is answered by one: the ping of the uwsgi protocol.
-fn exchange(mut stream: impl Read + Write) -> io::Result<()> {
-    stream.write_all(&PING)?;
-    let mut answer = [0; PING.len()];
-    stream.read_exact(&mut answer)?;
     if answer.first() == PING.first() { Ok(()) } else { Err(io::Error::other("the answer is not a uwsgi pong")) }
 }
 

@@ -3,10 +3,12 @@
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::net::UnixListener,
+    os::unix::net::{UnixListener, UnixStream},
     process::{Command, Stdio},
     thread,
 };
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::support::{
     daemon::{Serve, executable},
@@ -182,4 +184,18 @@ fn a_response_that_breaks_is_not_taken_for_whole() {
     let daemon = Serve::app("faults").start();
     let broken = call(daemon.address(), &["/streamed?ValueError"]);
     assert_eq!(broken.expect(18).text(), "the first half");
+}
+
+#[test]
+fn a_full_listen_queue_holds_up_neither_a_call_nor_a_ping() {
+    let scratch = Scratch::new();
+    let path = scratch.join("full.sock");
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&socket, 0).unwrap();
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let address = path.display().to_string();
+    call(&address, &["--timeout", "100ms"]).expect(28);
+    let ping = Command::new(executable()).args(["ping", &address, "--timeout", "100ms"]).output().unwrap();
+    assert_eq!(ping.status.code(), Some(1), "{ping:?}");
 }
