@@ -101,7 +101,12 @@ fn every_failed_request_has_a_cause_and_the_end_is_well() {
         report.failures.len(),
         report.worst
     );
-    assert!(report.failures.len() <= costly, "{costly} processes of one thread killed, but:\n{:#?}", report.failures);
+    // Who is killed while the code is broken cannot be replaced; when the last one is, the site says so, and so does the log.
+    let is_announced = !daemon.log.with(&["ERROR", "no worker serves"]).is_empty();
+    let is_said = |failure: &String| failure.contains(" 503 ") && failure.contains("the application ");
+    let (said, unsaid): (Vec<_>, Vec<_>) = report.failures.into_iter().partition(is_said);
+    assert!(said.is_empty() || is_announced, "{said:#?}");
+    assert!(unsaid.len() <= costly, "{costly} processes of one thread killed, but:\n{unsaid:#?}");
     settle(&daemon, &admin);
     daemon.stop();
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::supervisor::valve::pace::{Pace, Rate};
+use crate::supervisor::valve::{
+    pace::{Pace, Rate},
+    patience::{Patience, Since},
+};
 
 /// Decides how many are to be turned away so that nobody who is left waits for longer than the queue timeout.
 ///
@@ -23,6 +26,7 @@ pub(super) struct Judge {
     /// What may be waited now; never more than the timeout.
     allowed: Duration,
     pace: Pace,
+    patience: Patience,
     arrivals: Rate,
     starts: Rate,
     last: Look,
@@ -43,8 +47,17 @@ pub(super) struct Look {
     pub(super) idle: usize,
     /// Requests that have begun so far.
     pub(super) begun: u64,
-    /// Connections that were accepted so far and not served: turned away, or left by their peers.
-    pub(super) unserved: u64,
+    /// Requests so far that did not begin, because their peers had left.
+    pub(super) left: u64,
+    /// Connections that were turned away so far.
+    pub(super) refused: u64,
+}
+
+impl Look {
+    /// Connections that have left the queue so far.
+    fn gone(&self) -> u64 {
+        self.begun + self.left + self.refused
+    }
 }
 
 /// What follows from it.
@@ -66,9 +79,10 @@ impl Judge {
             timeout,
             allowed: timeout.unwrap_or_default(),
             pace: Pace::new(desks, window),
+            patience: Patience::new(),
             arrivals: Rate::default(),
             starts: Rate::default(),
-            last: Look { at: now, waiting: 0, desks, idle: desks, begun: 0, unserved: 0 },
+            last: Look { at: now, waiting: 0, desks, idle: desks, begun: 0, left: 0, refused: 0 },
             turned_away_at: None,
             waiting_since: None,
         }
@@ -103,14 +117,17 @@ impl Judge {
 
     fn take_notice(&mut self, look: Look, elapsed: Duration) {
         let begun = look.begun.saturating_sub(self.last.begun);
-        let left = begun + look.unserved.saturating_sub(self.last.unserved);
+        let left = look.left.saturating_sub(self.last.left);
+        let gone = look.gone().saturating_sub(self.last.gone());
         let engaged = look.desks.saturating_sub(look.idle);
         // After a rest nobody knows how long they have been at work.
         self.pace.observe(begun, [engaged, look.desks], elapsed.min(LONGEST_STEP));
         self.starts.observe(begun, elapsed, MEMORY);
         let memory = seconds(SAMPLE / self.capacity(look.desks)).unwrap_or(LONGEST_MEMORY);
-        let arrived = (look.waiting + left).saturating_sub(self.last.waiting);
+        let arrived = (look.waiting + gone).saturating_sub(self.last.waiting);
         self.arrivals.observe(arrived, elapsed, memory.clamp(SHORTEST_MEMORY, LONGEST_MEMORY));
+        let come = look.gone() + look.waiting;
+        self.patience.observe(look.at, [come, look.gone()], Since { elapsed, begun, left });
         self.waiting_since = if look.waiting == 0 { None } else { self.waiting_since.or(Some(look.at)) };
     }
 
@@ -123,8 +140,8 @@ impl Judge {
         let halves = elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64();
         let is_overloaded = self.is_open(self.last.at + elapsed) && self.arrivals.per_second() > capacity;
         let factor = if is_overloaded { (-halves).exp2() } else { halves.exp2() };
-        let allowed = self.allowed.as_secs_f64() * factor;
-        self.allowed = Duration::try_from_secs_f64(allowed).unwrap_or(timeout).clamp(least, timeout);
+        let allowed = seconds(self.allowed.as_secs_f64() * factor).unwrap_or(timeout);
+        self.allowed = allowed.min(self.patience.limit(timeout)).clamp(least, timeout);
     }
 
     /// Whether somebody has been turned away a short while ago.
@@ -178,6 +195,8 @@ mod tests {
         /// When each desk is free again.
         free: [Instant; 2],
         waits: Vec<Duration>,
+        /// How long each waits at most.
+        patience: Duration,
         arrived: f64,
     }
 
@@ -185,18 +204,27 @@ mod tests {
         fn new(timeout: u64, service: f64) -> Self {
             let at = Instant::now();
             let timeout = (timeout > 0).then(|| Duration::from_secs(timeout));
-            let look = Look { at, waiting: 0, desks: 2, idle: 2, begun: 0, unserved: 0 };
+            let look = Look { at, waiting: 0, desks: 2, idle: 2, begun: 0, left: 0, refused: 0 };
             let judge = Judge::new(timeout, 2, at);
-            Self { judge, look, service, queue: vec![], free: [at; 2], waits: vec![], arrived: 0.0 }
+            Self {
+                judge,
+                look,
+                service,
+                queue: vec![],
+                free: [at; 2],
+                waits: vec![],
+                patience: Duration::MAX,
+                arrived: 0.0,
+            }
         }
 
         /// Has `rate` requests a second come for `seconds`; returns how many were turned away.
         fn run(&mut self, seconds: f64, rate: f64) -> u64 {
-            let before = self.look.unserved;
+            let before = self.look.refused;
             for _ in 0..(seconds / TICK.as_secs_f64()).round() as u32 {
                 self.tick(rate);
             }
-            self.look.unserved - before
+            self.look.refused - before
         }
 
         fn tick(&mut self, rate: f64) -> Verdict {
@@ -204,21 +232,28 @@ mod tests {
             self.arrived += rate * TICK.as_secs_f64();
             self.queue.extend(vec![self.look.at; self.arrived as usize]);
             self.arrived = self.arrived.fract();
-            for desk in &mut self.free {
-                while *desk < next && !self.queue.is_empty() {
-                    let came = self.queue.remove(0);
-                    let begins = (*desk).max(came);
-                    self.waits.push(begins - came);
-                    *desk = begins + Duration::from_secs_f64(self.service);
-                    self.look.begun += 1;
-                }
-            }
+            (0..self.free.len()).for_each(|desk| self.work(desk, next));
             let idle = self.free.iter().filter(|at| **at < next).count();
             self.look = Look { at: next, waiting: self.queue.len() as u64, idle, ..self.look };
             let verdict = self.judge.judge(self.look);
             self.queue.drain(..verdict.excess as usize);
-            self.look.unserved += verdict.excess;
+            self.look.refused += verdict.excess;
             verdict
+        }
+
+        /// Has the desk serve who is there until `next`.
+        fn work(&mut self, desk: usize, next: Instant) {
+            while self.free[desk] < next && !self.queue.is_empty() {
+                let came = self.queue.remove(0);
+                let begins = self.free[desk].max(came);
+                if begins - came > self.patience {
+                    self.look.left += 1;
+                    continue;
+                }
+                self.waits.push(begins - came);
+                self.free[desk] = begins + Duration::from_secs_f64(self.service);
+                self.look.begun += 1;
+            }
         }
 
         fn longest_wait(&self) -> Duration {
@@ -294,6 +329,17 @@ mod tests {
         assert_eq!(play.run(120.0, 0.9), 0);
         assert!(play.run(120.0, 2.0) > 80);
         assert!(play.longest_wait() < Duration::from_secs(15), "{:?}", play.longest_wait());
+    }
+
+    #[test]
+    fn clients_that_leave_sooner_than_the_timeout_are_not_served_too_late() {
+        for rate in [150.0, 500.0] {
+            let mut play = Play::new(10, 0.02);
+            play.patience = Duration::from_secs(2);
+            play.run(20.0, rate);
+            let in_time = play.waits.iter().filter(|wait| **wait < Duration::from_millis(1900)).count();
+            assert!(in_time > 1900, "{in_time} of 2000 at {rate} a second");
+        }
     }
 
     #[test]

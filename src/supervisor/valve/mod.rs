@@ -12,6 +12,7 @@ mod gauges;
 mod judge;
 mod leaving;
 mod pace;
+mod patience;
 mod story;
 
 use std::{
@@ -192,11 +193,11 @@ impl Valve {
     }
 
     fn judge(&mut self, view: View<'_>, now: Instant) -> Verdict {
-        let Tally { desks, busy, begun, .. } = self.load.tally;
-        let totals = self.totals();
+        let Tally { desks, busy, begun, left } = self.load.tally;
+        let refused = self.refused + self.left;
         let waiting = self.load.waiting();
         let idle = desks.saturating_sub(busy);
-        let look = Look { at: now, waiting, desks: view.desks, idle, begun, unserved: totals.refused + totals.left };
+        let look = Look { at: now, waiting, desks: view.desks, idle, begun, left, refused };
         match view.situation {
             Situation::Serving => self.judge.judge(look),
             // How fast requests are served shows when somebody serves.
