@@ -5,6 +5,7 @@
 use std::{
     cell::Cell,
     hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ use nix::{
 };
 
 use crate::support::{
+    DEADLINE,
     daemon::{Daemon, Serve},
     http, load,
     nginx::Nginx,
@@ -112,7 +114,7 @@ fn every_failed_request_has_a_cause_and_the_end_is_well() {
 }
 
 /// With good code and a reload everything is as on the first day.
-fn settle(daemon: &Daemon, admin: &std::path::Path) {
+fn settle(daemon: &Daemon, admin: &Path) {
     daemon.scratch().write("deployed.py", GOOD);
     daemon.signal(Signal::SIGHUP);
     let is_well = || {
@@ -126,4 +128,44 @@ fn settle(daemon: &Daemon, admin: &std::path::Path) {
     };
     assert!(process::eventually(is_well), "{}", http::get(Peer::unix(admin), "/status").text());
     daemon.get("/").expect_body("good");
+}
+
+/// The supervisor as the admin socket knows it.
+fn current(admin: &Path) -> i32 {
+    let status = http::get(Peer::unix(admin), "/status").expect(200).json();
+    i32::try_from(status["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// Has code that loads or does not be loaded by a reload or an upgrade, or has one worker more or less.
+fn exchange(daemon: &Daemon, admin: &Path, fate: &Fate) {
+    let code = if fate.choose(3) > 0 { GOOD } else { BROKEN[fate.choose(BROKEN.len())] };
+    daemon.scratch().write("deployed.py", code);
+    let signals = [Signal::SIGUSR2, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGTTIN, Signal::SIGTTOU];
+    // It may have been replaced meanwhile.
+    let _ = kill(Pid::from_raw(current(admin)), signals[fate.choose(signals.len())]);
+}
+
+#[test]
+fn upgrades_reloads_and_scaling_at_random_fail_no_request() {
+    let serve = Serve::app("deployed").workers(2);
+    let admin = serve.scratch().join("admin.sock");
+    serve.scratch().write("deployed.py", GOOD);
+    let daemon = serve.option("--admin-socket", &admin).start();
+    let nginx = Nginx::start("unix-socket.conf", &daemon);
+    let fate = Fate::new();
+    let end = Instant::now() + Duration::from_secs(from_env("RUSGI_CHAOS_SECONDS").unwrap_or(5));
+    let work = || {
+        while Instant::now() < end {
+            exchange(&daemon, &admin, &fate);
+            thread::sleep(Duration::from_millis(10 + 20 * fate.choose(10) as u64));
+        }
+    };
+    let report = load::during(200, || nginx.connect(), work);
+    let [upgraded, failed] = ["upgraded: pid", "upgrade failed"].map(|words| daemon.log.with(&[words]).len());
+    eprintln!("{} requests, {upgraded} upgrades, {failed} rolled back, slowest {:?}", report.requests, report.worst);
+    assert!(report.failures.is_empty(), "{:#?}", report.failures);
+    nginx.expect_no_errors();
+    let last = current(&admin);
+    process::signal(last, Signal::SIGTERM);
+    assert!(process::has_ended(last, DEADLINE) && process::has_ended(daemon.pid(), DEADLINE));
 }
