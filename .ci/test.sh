@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-STAGES=(format lint docs deny unit sans_io wheel end_to_end_embedded end_to_end_wheel deploy scaling differential smoke compose fuzz)
+STAGES=(format lint docs deny unit sans_io free_threaded wheel end_to_end_embedded end_to_end_wheel deploy scaling differential smoke compose fuzz)
 PYTHON=$(.ci/pythons.sh | head -n 1)
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 LOGS=$TARGET/ci
@@ -39,6 +39,12 @@ unit() {
 
 sans_io() {
     .ci/sans-io.sh
+}
+
+# types only: PyO3 is told of an interpreter that need not be here
+free_threaded() {
+    PYO3_CONFIG_FILE=$PWD/.ci/free-threaded.txt cargo check --target-dir "$TARGET/free-threaded" \
+        --package rusgi --lib --package rusgi-python --locked
 }
 
 end_to_end_embedded() {

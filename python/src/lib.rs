@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 /// rusgi's native half; the command line is its only entry.
-#[pymodule]
+#[pymodule(gil_used = false)]
 mod _rusgi {
     use pyo3::prelude::*;
 
