@@ -84,7 +84,7 @@ fn response_head(bencher: Bencher<'_, '_>, headers: usize) {
 }
 
 /// The request with so many vars, from packet to the last byte of the response; nothing is sent.
-#[divan::bench(args = [0, 13, 24])]
+#[divan::bench(args = [0, 13, 24], sample_size = 1000)]
 fn call(bencher: Bencher<'_, '_>, vars: usize) {
     let application = application();
     let row = Scoreboard::new(1, 1).unwrap().claim(1, None).unwrap().remove(0);
