@@ -85,7 +85,7 @@ pub(crate) fn sleeps(pid: i32) -> u64 {
 }
 
 /// Whether `holds` comes true in time; for what the operating system tells nobody about.
-pub(crate) fn eventually(holds: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while !holds() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(2));
