@@ -351,12 +351,8 @@ fn a_reload_asked_for_during_an_upgrade_is_made_in_the_end() {
     of_the_new.open();
     let next = await_upgrade(&daemon, daemon.pid());
     daemon.log.await_line(&["reloaded: generation 2 serves"]);
-    let mut last = String::new();
-    let is_new = process::eventually(|| {
-        last = daemon.get("/").text();
-        last == "three"
-    });
-    assert!(is_new, "still {last:?}");
+    let is_new = process::eventually(|| daemon.get("/").text() == "three");
+    assert!(is_new, "still {:?}", daemon.get("/").text());
     finish(daemon, next);
 }
 
