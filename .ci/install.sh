@@ -37,6 +37,7 @@ need_docker() {
     there dockerd || docker info >/dev/null 2>&1 || need docker.io iptables ca-certificates
     there docker-compose || docker compose version >/dev/null 2>&1 || need docker-compose
     there debootstrap || need debootstrap
+    there ip || need iproute2
     # before Debian 13 the engine brought its client, and the client could build
     case $(. /etc/os-release && echo "$VERSION_CODENAME") in
         bookworm) ;;
