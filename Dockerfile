@@ -10,13 +10,7 @@ RUN --mount=type=secret,id=apt,target=/etc/apt/apt.conf.d/99host --mount=type=se
 # the environment that is shipped needs no pip
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs pyproject.toml README.md LICENSE* ./
-COPY src src
-COPY proto proto
-COPY python python
-# `rusgi init` prints what these hold
-COPY nginx nginx
-COPY examples examples
+COPY . .
 ENV CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_STRIP=debuginfo MATURIN_PEP517_ARGS=--locked
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
     --mount=type=secret,id=cargo,target=/usr/local/cargo/config.toml --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -25,10 +19,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir .
 
 FROM build AS example-packages
-COPY tests/requirements.txt constraints.txt
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca --mount=type=secret,id=settings \
     if [ -r /run/secrets/settings ]; then . /run/secrets/settings; fi && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint constraints.txt Flask
+    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --constraint tests/requirements.txt Flask
 
 FROM debian:${DEBIAN}-slim AS rusgi
 # the group that nginx's own images run as: it may open the socket, and nobody else

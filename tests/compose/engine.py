@@ -24,7 +24,8 @@ def docker(*arguments, **options):
 def run(command, **options):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}: status {done.returncode}:\n{done.stdout}")
+        last = "\n".join(done.stdout.splitlines()[-60:])
+        raise SystemExit(f"{' '.join(map(str, command))}: status {done.returncode}:\n{last}")
     return done.stdout.strip()
 
 
