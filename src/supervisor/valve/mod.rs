@@ -57,6 +57,8 @@ pub(super) struct Valve {
     refused: u64,
     /// Connections that nobody was at the other end of any more.
     left: u64,
+    /// Whether there was no descriptor or memory to accept with.
+    is_short: bool,
 }
 
 /// What there is to be watched, and how it stands.
@@ -122,6 +124,7 @@ impl Valve {
             story: Story::default(),
             refused: 0,
             left: 0,
+            is_short: false,
         }
     }
 
@@ -142,7 +145,7 @@ impl Valve {
 
     /// The sockets whose connections are news.
     pub(super) fn interests<'l>(&self, listeners: &'l [Listener]) -> impl Iterator<Item = PollFd<'l>> {
-        let is_watched = self.cadence.is_resting() || self.story.is_down();
+        let is_watched = !self.is_short && (self.cadence.is_resting() || self.story.is_down());
         let watched = if is_watched { listeners } else { &[] };
         watched.iter().map(|listener| PollFd::new(listener, PollFlags::IN))
     }
@@ -163,6 +166,7 @@ impl Valve {
         view.scoreboard.set_stale(verdict.is_stale);
         self.load.wait = verdict.wait;
         self.leaving.sweep(now);
+        self.is_short = false;
         self.relieve(view, verdict.excess, now);
         self.tell(view, now);
         let found = self.found();
@@ -227,6 +231,7 @@ impl Valve {
                 Turned::Gone => self.left += 1,
                 Turned::Nobody => return,
                 Turned::Shortage(error) => {
+                    self.is_short = true;
                     return debug!("{}: nobody can be turned away ({error})", listener.address());
                 }
             }
@@ -244,6 +249,9 @@ impl Valve {
     }
 
     fn tell(&mut self, view: View<'_>, at: Instant) {
+        if view.situation == Situation::Stopping {
+            return self.story.end();
+        }
         let down = if let Situation::Down(down) = view.situation { Some(down.cause) } else { None };
         let scene = Scene { at, down, waiting: self.load.waiting(), wait: self.load.wait };
         self.story.go_on(self.totals(), scene);
@@ -253,6 +261,8 @@ impl Valve {
         let begun = mem::replace(&mut self.begun, self.load.tally.begun);
         let is_overloaded = self.story.is_open() && !self.story.is_down();
         match self.load.waiting() {
+            // Whoever waits cannot wake us then.
+            0 if self.is_short => Found::Waiting,
             0 if self.leaving.is_empty() && !is_overloaded && self.begun == begun => Found::Quiet,
             0 if self.leaving.is_empty() => Found::Traffic,
             _ if is_overloaded || self.load.is_crowded() => Found::Crowd,

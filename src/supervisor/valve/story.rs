@@ -58,6 +58,11 @@ impl Story {
         self.episode.as_ref().is_some_and(|episode| episode.is_down)
     }
 
+    /// Whatever goes on is over for us, and not worth a line.
+    pub(super) fn end(&mut self) {
+        self.episode = None;
+    }
+
     /// Goes on to `totals`; tells what is news.
     pub(super) fn go_on(&mut self, totals: Totals, scene: Scene<'_>) {
         let has_refused = totals.refused > self.totals.refused;
@@ -178,6 +183,8 @@ mod tests {
         }
         story.go_on(refused(9), scene(later, None));
         assert!(story.is_open() && !story.is_down());
+        story.end();
+        assert!(!story.is_open());
     }
 
     #[test]
