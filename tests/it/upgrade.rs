@@ -272,15 +272,21 @@ fn an_executable_that_does_not_work_is_rolled_back() {
 
 #[test]
 fn an_application_that_does_not_load_is_rolled_back() {
-    let gate = Gate::new();
-    let daemon = serve().option("--start-timeout", "1s").gate(&gate).start();
+    let daemon = serve().start();
     deploy(daemon.scratch(), "two", "1 / 0");
     fail(&daemon, "ZeroDivisionError");
     let supervisor = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1])";
-    deploy(daemon.scratch(), "two", &format!("import os; os.kill({supervisor}, 9)"));
+    deploy(daemon.scratch(), "two", &format!("import os; os.kill({supervisor}, 9); os._exit(1)"));
     fail(&daemon, "SIGKILL");
+    daemon.stop();
+}
+
+#[test]
+fn an_application_that_hangs_is_rolled_back_when_its_time_is_up() {
+    let gate = Gate::new();
+    let daemon = serve().option("--start-timeout", "2s").gate(&gate).start();
     deploy(daemon.scratch(), "two", "import gate; gate.reach('importing')");
-    fail(&daemon, "not loaded within 1 s");
+    fail(&daemon, "not loaded within 2 s");
     daemon.stop();
 }
 

@@ -87,10 +87,15 @@ pub(crate) fn sleeps(pid: i32) -> u64 {
 /// Whether `holds` comes true in time; for what the operating system tells nobody about.
 pub(crate) fn eventually(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + DEADLINE;
-    while !holds() && Instant::now() < deadline {
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
         thread::sleep(Duration::from_millis(2));
     }
-    holds()
 }
 
 /// A TCP port of the loopback interface that nobody uses.
