@@ -78,9 +78,21 @@ impl Connection {
     /// A connection without a socket yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::over(Inflow::new(), limits)
+    }
+
+    /// Another one, of which nobody has a reference, in place of this one, whose exchange is over.
+    ///
+    /// It takes the buffer along: applications keep requests until garbage is collected, and shall not keep that as well.
+    #[must_use]
+    pub fn succeed(&self) -> Self {
+        Self::over(lock(&self.inflow).succeed(), self.limits.clone())
+    }
+
+    fn over(inflow: Inflow, limits: Limits) -> Self {
         Self {
             socket: RwLock::new(None),
-            inflow: Mutex::new(Inflow::new()),
+            inflow: Mutex::new(inflow),
             rest: Mutex::default(),
             number: AtomicU64::new(0),
             has_written: AtomicBool::new(false),

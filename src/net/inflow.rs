@@ -83,7 +83,7 @@ impl Inflow {
         let filled = bytes.len();
         let seen = filled as u64;
         let consumed = seen.saturating_sub(pending as u64);
-        Self { buffer: bytes, filled, seen, consumed, ..Self::new() }
+        Self { filled, seen, consumed, ..Self::over(bytes) }
     }
 
     /// Forgets the last request.
@@ -91,8 +91,16 @@ impl Inflow {
         let mut buffer = mem::take(&mut self.buffer);
         if buffer.len() > KEPT {
             buffer = vec![0; WINDOW];
+        } else if buffer.len() < WINDOW {
+            // The lobby's are as long as what they hold.
+            buffer.resize(WINDOW, 0);
         }
         *self = Self::over(buffer);
+    }
+
+    /// An inflow over the memory of this one, which keeps its counts and loses its bytes.
+    pub fn succeed(&mut self) -> Self {
+        Self::over(mem::take(&mut self.buffer))
     }
 
     fn over(buffer: Vec<u8>) -> Self {

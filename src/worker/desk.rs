@@ -143,7 +143,7 @@ impl Desk {
 
     /// A connection of which nobody has a reference.
     fn renew(&mut self) {
-        self.connection = Arc::new(Connection::new(self.limits.clone()));
+        self.connection = Arc::new(self.connection.succeed());
         self.seat.use_connection(&self.connection);
     }
 

@@ -243,10 +243,11 @@ fn seize(entry: &Entry, seat: &Seat, turn: Turn, times: Times) -> bool {
     let Some((connection, exchange)) = seat.exchange(turn) else {
         return false;
     };
+    // Before its desk, set free, may go on to another request.
+    let Name { method, path, request_id } = Name::of(connection.as_ref());
     let Seizure::Seized { socket, has_written, is_head } = connection.seize(exchange) else {
         return false;
     };
-    let Name { method, path, request_id } = Name::of(connection.as_ref());
     let (age, answer) = (turn.age, if has_written { "its response is cut" } else { "it is answered with 504" });
     tracing::error!(
         method,

@@ -2,6 +2,7 @@
 
 PLAIN = [("Content-Type", "text/plain")]
 KEPT = {}
+HOARD = []
 
 
 def application(environ, start_response):
@@ -12,6 +13,13 @@ def keep(environ, start_response):
     write = start_response("200 OK", PLAIN)
     KEPT.update(environ=environ, start_response=start_response, write=write)
     return [environ["wsgi.input"].read(5)]
+
+
+def hoard(environ, start_response):
+    """As requests in a cycle of references do until garbage is collected."""
+    HOARD.append(environ["wsgi.input"])
+    start_response("200 OK", PLAIN)
+    return [b"kept"]
 
 
 def read_kept(environ, start_response):
@@ -42,4 +50,10 @@ def ask_kept(environ, start_response):
     return [f"kept {kept}, own {own}".encode()]
 
 
-ROUTES = {"/keep": keep, "/read-kept": read_kept, "/write-kept": write_kept, "/ask-kept": ask_kept}
+ROUTES = {
+    "/keep": keep,
+    "/hoard": hoard,
+    "/read-kept": read_kept,
+    "/write-kept": write_kept,
+    "/ask-kept": ask_kept,
+}

@@ -1,6 +1,6 @@
 //! Whatever an application raises, and whoever leaves, costs one request and is told to the right reader.
 
-use crate::support::{daemon::Serve, gate::Gate, http, nginx::Nginx, packet::Packet, reply::End};
+use crate::support::{daemon::Serve, gate::Gate, http, nginx::Nginx, packet::Packet, process, reply::End};
 
 const ENDINGS: [&str; 6] =
     ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "RecursionError", "MemoryError", "StopIteration"];
@@ -177,4 +177,16 @@ fn what_an_application_keeps_of_a_request_never_reaches_into_another() {
         assert_eq!(reply.text().matches("raised").count(), 2, "{reply:?}");
         daemon.get("/ask-kept").expect_body("kept True, own False");
     }
+}
+
+#[test]
+fn an_application_that_keeps_a_request_keeps_no_buffer_of_it() {
+    let daemon = Serve::app("kept").start();
+    let worker = daemon.workers()[0];
+    let hoard = |count: u64| (0..count).for_each(|_| drop(daemon.get("/hoard").expect(200)));
+    hoard(200);
+    let before = process::resident(worker);
+    hoard(1000);
+    let grown = process::resident(worker) - before;
+    assert!(grown < 2 * 1000, "1000 requests keep {grown} KiB");
 }
