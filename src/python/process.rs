@@ -35,11 +35,14 @@ pub fn fork() -> io::Result<Fork> {
     })
 }
 
-/// Collects garbage, then hides what is left from the collector, so that workers go on sharing its memory.
+/// Collects garbage, then hides what is left from the collector, so that processes forked from now on go on sharing its memory.
 pub fn freeze() {
     let frozen = Python::attach(|py| {
         let gc = py.import("gc")?;
         gc.call_method0("collect")?;
+        // Its entries count references to names all over the memory, and are replaced one by one in every process.
+        // SAFETY: attached; the cache fills again with the next look-ups.
+        unsafe { ffi::PyType_ClearCache() };
         gc.call_method0("freeze").map(drop)
     });
     if let Err(error) = frozen {
