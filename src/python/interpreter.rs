@@ -132,6 +132,7 @@ fn set_up(py: Python<'_>, door: Door, app: &App, virtualenv: Option<&Path>) -> P
     }
     sys.setattr("argv", PyList::new(py, ["rusgi"])?)?;
     module::install(py)?;
+    module::prepare(py)?;
     // A log line printed by the application must not wait for a full buffer.
     for stream in ["stdout", "stderr"] {
         let stream = sys.getattr(stream)?;

@@ -10,7 +10,14 @@ use pyo3::{
     wrap_pyfunction,
 };
 
-use crate::python::interrupt;
+use crate::python::{
+    desk::Disconnected,
+    error_stream::ErrorStream,
+    file_wrapper::FileWrapper,
+    input::Input,
+    interrupt,
+    start_response::{StartResponse, Write},
+};
 
 create_exception!(
     rusgi,
@@ -37,6 +44,18 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     };
     module.setattr("RequestTimeout", py.get_type::<RequestTimeout>())?;
     module.setattr("request_timeout", wrap_pyfunction!(request_timeout, py)?)
+}
+
+/// Imports and makes what each worker would otherwise import and make for itself, each in memory of its own.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    py.import("faulthandler")?;
+    py.get_type::<ErrorStream>();
+    py.get_type::<FileWrapper>();
+    py.get_type::<Input>();
+    py.get_type::<Disconnected>();
+    py.get_type::<StartResponse>();
+    py.get_type::<Write>();
+    Ok(())
 }
 
 fn make(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
