@@ -155,6 +155,7 @@ fn work(socket: &Path) -> Work {
             range: Range::fixed(1),
             scale_down_after: 30 * second,
             threads: 1,
+            switch_interval: None,
             stop_timeout: 5 * second,
             request_timeout: Some(55 * second),
             timeout_grace: 5 * second,

@@ -128,6 +128,11 @@ pub(super) struct WorkerArgs {
     /// Python threads in each worker
     #[arg(long, env = "RUSGI_THREADS", value_name = "N", default_value = "1", allow_hyphen_values = true)]
     pub(super) threads: String,
+    /// How long a Python thread waits for the GIL before the one that has it must let go [default: what Python or the application has set: 5ms]
+    ///
+    /// Shorter, and requests beside one that computes wait less, while switching costs more: see docs/python.md.
+    #[arg(long, env = "RUSGI_SWITCH_INTERVAL", value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) switch_interval: Option<String>,
     /// How long requests in flight may take to finish once rusgi is stopped
     #[arg(long, env = "RUSGI_STOP_TIMEOUT", value_name = "TIME", default_value = "25s", allow_hyphen_values = true)]
     pub(super) stop_timeout: String,

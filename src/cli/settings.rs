@@ -211,6 +211,7 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
     };
     let scale_down_after = found.duration("scale_down_after", &args.scale_down_after);
     let threads = found.take("threads", parse_count(&args.threads, 1..=MOST_THREADS));
+    let switch_interval = args.switch_interval.as_ref().map(|text| found.duration("switch_interval", text));
     let stop_timeout = found.duration("stop_timeout", &args.stop_timeout);
     let request_timeout = found.take("request_timeout", parse_limit(&args.request_timeout));
     let queue_timeout = found.take("queue_timeout", parse_limit(&args.queue_timeout));
@@ -219,6 +220,7 @@ fn workers(args: &WorkerArgs, found: &mut Found<'_>) -> Option<Workers> {
         range: range?,
         scale_down_after: scale_down_after?,
         threads: threads?,
+        switch_interval: switch_interval.map_or(Some(None), |interval| interval.map(Some))?,
         stop_timeout: stop_timeout?,
         request_timeout: request_timeout?,
         queue_timeout: queue_timeout?,

@@ -95,6 +95,8 @@ pub struct Workers {
     pub scale_down_after: Duration,
     /// Python threads (desks) in each worker; at least 1.
     pub threads: usize,
+    /// How long a thread that wants the GIL waits before it asks the one that has it to let go; `None` as Python has it.
+    pub switch_interval: Option<Duration>,
     /// How long requests in flight may take to finish once rusgi was asked to stop.
     pub stop_timeout: Duration,
     /// How long a request may take before it is interrupted; `None` for as long as it likes.

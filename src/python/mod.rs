@@ -35,7 +35,7 @@ pub use interpreter::{checked_virtualenv, start};
 pub use interrupt::{Interrupter, Overdue, Thread};
 pub use loader::{Application, load};
 pub use module::unpark_on_change;
-pub use process::{Fork, attached, detached, finish, fork, freeze, run_signal_handlers};
+pub use process::{Fork, attached, detached, finish, fork, freeze, run_signal_handlers, set_switch_interval};
 
 /// How rusgi got its interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

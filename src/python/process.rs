@@ -1,7 +1,7 @@
 //! The interpreter's part in a process's life: fork, GIL, signals, end.
 #![expect(unsafe_code, reason = "fork(2) and CPython's hooks around it have no safe form")]
 
-use std::io;
+use std::{io, time::Duration};
 
 use pyo3::{ffi, prelude::*};
 
@@ -48,6 +48,15 @@ pub fn freeze() {
     if let Err(error) = frozen {
         tracing::warn!("gc.freeze failed, workers will share less memory: {error}");
     }
+}
+
+/// Has threads that want the GIL ask for it after `interval` (`sys.setswitchinterval`).
+///
+/// # Errors
+/// What Python has against it.
+pub fn set_switch_interval(interval: Duration) -> Result<(), String> {
+    let set = |py: Python<'_>| py.import("sys")?.call_method1("setswitchinterval", (interval.as_secs_f64(),)).map(drop);
+    Python::attach(|py| set(py).map_err(|error| error.to_string()))
 }
 
 /// Runs `work` without the GIL.

@@ -104,7 +104,11 @@ impl Desk {
                 continue;
             }
             // The GIL comes before the connection: what nobody can serve yet stays in the listen queue, where others see it.
-            shift = python::attached(|| self.serve_shift(watch))?;
+            let asked = Instant::now();
+            shift = python::attached(|| {
+                self.seat.row().waited_for_gil(asked.elapsed());
+                self.serve_shift(watch)
+            })?;
             if shift == Shift::Quiet && is_over {
                 acceptor.leave(desk);
                 return Ok(());

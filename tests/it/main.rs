@@ -12,6 +12,7 @@ mod command_line;
 mod conformance;
 mod documents;
 mod doctor;
+mod gil;
 mod init;
 mod layers;
 mod load_failures;

@@ -45,6 +45,8 @@ pub struct Tally {
     pub begun: u64,
     /// Requests that were not begun because their peers had left.
     pub left: u64,
+    /// Microseconds that desks which had been woken for a connection have waited for the GIL.
+    pub gil_wait: u64,
 }
 
 /// One desk's row, for the desk to write and for its process to read.
@@ -74,6 +76,8 @@ struct Slot {
     interrupted: AtomicU64,
     /// Requests whose peers had left.
     left: AtomicU64,
+    /// Microseconds waited for the GIL.
+    gil_wait: AtomicU64,
     /// How the request's vars begin.
     vars: [AtomicU64; KEPT / 8],
 }
@@ -167,6 +171,7 @@ impl Scoreboard {
                 busy: tally.busy + usize::from(is_claimed && serial % 2 == 1),
                 begun: tally.begun.wrapping_add(serial.div_ceil(2)),
                 left: tally.left.wrapping_add(slot.left.load(Ordering::Relaxed)),
+                gil_wait: tally.gil_wait.wrapping_add(slot.gil_wait.load(Ordering::Relaxed)),
             }
         })
     }
@@ -197,6 +202,12 @@ impl Row {
         slot.deadline.store(now.saturating_add(self.allowance), Ordering::Relaxed);
         // Also after a request that did not come to its end the serial is a new, odd one.
         slot.serial.store((serial + 1) | 1, Ordering::Release);
+    }
+
+    /// The desk has waited so long for the GIL.
+    pub fn waited_for_gil(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or_default();
+        self.slot.gil_wait.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// The request has ended; true when it was interrupted.

@@ -37,13 +37,13 @@ fn the_tally_counts_desks_and_what_they_have_begun_ever() {
     rows[0].begin(b"");
     let _ = rows[0].end();
     rows[1].begin(b"");
-    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 2, left: 0 });
+    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 2, left: 0, gil_wait: 0 });
     let _ = board.release(7);
-    assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2, left: 0 });
+    assert_eq!(board.tally(), Tally { desks: 0, busy: 0, begun: 2, left: 0, gil_wait: 0 });
     let rows = board.claim(8, LONG).unwrap();
     rows[1].begin(b"");
     rows[0].pass_over();
-    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3, left: 1 });
+    assert_eq!(board.tally(), Tally { desks: 2, busy: 1, begun: 3, left: 1, gil_wait: 0 });
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub(crate) struct LoadStatus {
     pub(crate) threads: usize,
     /// The threads that serve a request.
     pub(crate) busy: usize,
+    /// Seconds that threads which had been woken for a connection have waited for the GIL, in all.
+    pub(crate) gil_wait: f64,
     /// The valve.
     pub(crate) valve: ValveStatus,
 }
@@ -192,12 +194,13 @@ impl Valve {
             queues: queues.map(|(listener, queue)| QueueStatus::new(listener, *queue)).collect(),
             threads: self.load.tally.desks,
             busy: self.load.tally.busy,
+            gil_wait: self.load.tally.gil_wait as f64 / 1e6,
             valve: ValveStatus { state, wait: self.load.wait.map(|wait| wait.as_secs_f64()), refused, left },
         }
     }
 
     fn judge(&mut self, view: View<'_>, now: Instant) -> Verdict {
-        let Tally { desks, busy, begun, left } = self.load.tally;
+        let Tally { desks, busy, begun, left, .. } = self.load.tally;
         let refused = self.refused + self.left;
         let waiting = self.load.waiting();
         let idle = desks.saturating_sub(busy);
