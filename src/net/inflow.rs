@@ -346,7 +346,10 @@ impl Inflow {
 
     /// Takes out of the socket what has been seen but not taken, to reach what lies behind it.
     fn discard_pending(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let mut scratch = [0; 4096];
+        if self.consumed == self.seen {
+            return Ok(());
+        }
+        let mut scratch = [0; WINDOW];
         while self.consumed < self.seen {
             let pending = usize::try_from(self.seen - self.consumed).unwrap_or(usize::MAX).min(scratch.len());
             match receive(socket, scratch.get_mut(..pending).unwrap_or_default(), RecvFlags::empty())? {
