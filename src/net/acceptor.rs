@@ -202,7 +202,10 @@ impl Acceptor {
             return None;
         }
         let (socket, inflow) = lock(&self.ready).pop_front()?;
-        self.ready_len.fetch_sub(1, Ordering::AcqRel);
+        if self.ready_len.fetch_sub(1, Ordering::AcqRel) > 1 {
+            // Several may have come with one wake, and whoever read it takes only one.
+            self.wake();
+        }
         Some(Arrival::Ready(socket, Box::new(inflow)))
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     daemon::{Daemon, Serve, executable},
-    gate::Gate,
+    gate::{Arrival, Gate},
     in_repository, load,
     nginx::Nginx,
     packet::Packet,
@@ -197,6 +197,24 @@ fn what_waits_is_served_while_a_thread_is_free() {
     slow.reply().expect(200).expect_body("one chunk");
     held.open();
     busy.reply().expect(200).expect_body("let through");
+}
+
+#[test]
+fn requests_that_become_complete_together_are_served_together() {
+    let gate = Gate::new();
+    let daemon = Serve::app("respond").workers(1).threads(8).gate(&gate).start();
+    let bytes = Packet::get("/gated").bytes();
+    let (first, second) = bytes.split_at(30);
+    let mut peers: Vec<_> = stalled(&daemon, first).into_iter().take(8).collect();
+    daemon.get("/one");
+    for peer in &mut peers {
+        peer.send(second);
+    }
+    let held: Vec<_> = peers.iter().map(|_| gate.await_note("called")).collect();
+    held.into_iter().for_each(Arrival::open);
+    for peer in peers {
+        peer.reply().expect(200).expect_body("let through");
+    }
 }
 
 #[test]
