@@ -27,7 +27,7 @@ impl Fleet {
     }
 
     /// Whether a reload goes on, or is asked for.
-    pub(in crate::supervisor) fn is_reloading(&self) -> bool {
+    pub(super) fn is_reloading(&self) -> bool {
         !self.succession.is_settled()
     }
 

@@ -29,6 +29,8 @@ use crate::supervisor::{
 pub(super) struct Upgrade {
     state: State,
     attempt: u32,
+    /// The first generation whose application is younger than the successor's.
+    younger: u32,
     failure: Option<String>,
 }
 
@@ -63,9 +65,10 @@ pub(crate) enum Upgraded<'a> {
 }
 
 impl Upgrade {
-    /// Asks for a successor.
-    fn ask(&mut self) {
+    /// Asks for a successor; what it loads is older than what a reload makes of the generation `younger`.
+    fn ask(&mut self, younger: u32) {
         self.attempt += 1;
+        self.younger = younger;
         self.state = State::Asked;
     }
 
@@ -166,6 +169,11 @@ impl Fleet {
         self.upgrade.attempt + 1
     }
 
+    /// Whether a reload was asked for that the successor may have loaded its application before, come to its end or not.
+    pub(in crate::supervisor) fn owes_reload(&self) -> bool {
+        self.is_reloading() || self.succession.serving() >= self.upgrade.younger
+    }
+
     /// What has become of an upgrade.
     pub(in crate::supervisor) fn upgraded(&self, attempt: u32) -> Upgraded<'_> {
         self.upgrade.outcome(attempt)
@@ -188,7 +196,7 @@ impl Fleet {
         if let Some(obstacle) = self.obstacle() {
             return warn!("upgrade refused: {obstacle}");
         }
-        self.upgrade.ask();
+        self.upgrade.ask(self.next_generation());
         self.actions.push_back(Action::StartSuccessor);
     }
 
@@ -243,6 +251,8 @@ impl Fleet {
 
     /// Both have workers that serve: it finishes what it has, as in any stop.
     fn send_successor_away(&mut self, report: String, now: Instant) {
+        // One that has got ready in the same moment must not be handed what it is about to leave.
+        self.actions.retain(|action| !matches!(action, Action::HandOver { .. }));
         let kill_at = now + self.plan.stop_timeout + GRACE + GRACE + GRACE;
         if let Some(pid) = self.upgrade.fail(report, kill_at) {
             self.actions.push_back(Action::Terminate { pid });

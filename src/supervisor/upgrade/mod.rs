@@ -95,7 +95,7 @@ impl Watch {
             let report = "systemd cannot be told of its new main process: try again".to_owned();
             return self.tell(Event::SuccessorFailed { report });
         }
-        let message = Message::TakeOver { reload: self.fleet.is_reloading() };
+        let message = Message::TakeOver { reload: self.fleet.owes_reload() };
         let sent = self.successor.as_ref().map(|channel| channel.try_send(&message));
         if !matches!(sent, Some(Ok(()))) {
             self.equipment.notify.name_main_process(getpid().as_raw());

@@ -152,11 +152,39 @@ fn a_reload_goes_on_beside_an_upgrade_and_is_not_forgotten() {
     let mut play = Play::upgrading(1);
     play.tell(Event::Reload);
     assert_eq!(play.actions(), [Action::StartForkserver { generation: 2 }]);
-    assert!(play.fleet.is_reloading());
+    assert!(play.fleet.owes_reload());
     play.tell(Event::SuccessorReady);
     play.tell(Event::HandedOver);
     assert_eq!(play.fleet.outcome(2), None);
     assert!(play.fleet.farewell().contains("900"));
+}
+
+#[test]
+fn a_reload_that_ends_before_a_hand_over_is_not_undone_by_it() {
+    let mut play = Play::upgrading(1);
+    assert!(!play.fleet.owes_reload());
+    for generation in [2, 3] {
+        play.tell(Event::Reload);
+        assert_eq!(play.actions(), [Action::StartForkserver { generation }]);
+        play.tell(Event::ForkserverStarted { generation, pid: pid(generation, 0) });
+        play.tell(Event::Loaded { generation });
+        play.birth();
+        play.tell(Event::Ready { slot: generation });
+        assert!(!play.fleet.is_reloading() && play.fleet.owes_reload());
+        play.actions();
+    }
+    // The next one would be of the same age as what is served.
+    play.tell(Event::SuccessorEnded { ending: SEGFAULT });
+    play.tell(Event::Upgrade);
+    assert!(!play.fleet.owes_reload());
+}
+
+#[test]
+fn a_successor_that_is_sent_away_is_handed_nothing() {
+    let mut play = Play::upgrading(1);
+    play.tell(Event::SuccessorReady);
+    play.pass(70_000);
+    assert_eq!(play.actions(), [Action::Terminate { pid: SUCCESSOR }]);
 }
 
 #[test]
