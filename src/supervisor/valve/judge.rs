@@ -119,7 +119,9 @@ impl Judge {
         let begun = look.begun.saturating_sub(self.last.begun);
         let left = look.left.saturating_sub(self.last.left);
         let gone = look.gone().saturating_sub(self.last.gone());
-        let engaged = look.desks.saturating_sub(look.idle);
+        // Who has nothing to do while others wait is stopped, or does not get the GIL: that is no capacity.
+        let is_standing = self.last.waiting > 0 && look.waiting > 0;
+        let engaged = if is_standing { look.desks } else { look.desks.saturating_sub(look.idle) };
         // After a rest nobody knows how long they have been at work.
         self.pace.observe(begun, [engaged, look.desks], elapsed.min(LONGEST_STEP));
         self.starts.observe(begun, elapsed, MEMORY);
@@ -198,6 +200,8 @@ mod tests {
         /// How long each waits at most.
         patience: Duration,
         arrived: f64,
+        /// Whether the desks take nobody, although they have nothing to do.
+        is_stopped: bool,
     }
 
     impl Play {
@@ -215,6 +219,7 @@ mod tests {
                 waits: vec![],
                 patience: Duration::MAX,
                 arrived: 0.0,
+                is_stopped: false,
             }
         }
 
@@ -243,7 +248,7 @@ mod tests {
 
         /// Has the desk serve who is there until `next`.
         fn work(&mut self, desk: usize, next: Instant) {
-            while self.free[desk] < next && !self.queue.is_empty() {
+            while !self.is_stopped && self.free[desk] < next && !self.queue.is_empty() {
                 let came = self.queue.remove(0);
                 let begins = self.free[desk].max(came);
                 if begins - came > self.patience {
@@ -319,6 +324,18 @@ mod tests {
         assert!(play.look.waiting <= 1, "{} wait", play.look.waiting);
         // And what comes after it is served again.
         play.free = [play.look.at; 2];
+        play.run(3.0, 50.0);
+        assert_eq!(play.run(10.0, 50.0), 0);
+    }
+
+    #[test]
+    fn desks_that_leave_a_queue_standing_are_not_idle() {
+        let mut play = Play::new(10, 0.02);
+        play.run(30.0, 50.0);
+        play.is_stopped = true;
+        play.run(120.0, 10.0);
+        assert!(play.look.waiting <= 1, "{} wait", play.look.waiting);
+        play.is_stopped = false;
         play.run(3.0, 50.0);
         assert_eq!(play.run(10.0, 50.0), 0);
     }
