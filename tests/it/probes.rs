@@ -187,3 +187,23 @@ fn an_admin_socket_nobody_asked_for_is_done_without_where_it_cannot_be_made() {
         daemon.stop();
     }
 }
+
+#[test]
+fn a_probe_for_which_there_is_no_descriptor_costs_nothing_and_comes_in_later() {
+    let (daemon, address) = start(Serve::app("hello"));
+    let is_free = |number: &usize| !Path::new(&format!("/proc/{}/fd/{number}", daemon.pid())).exists();
+    limit_open_files(&daemon, (0..).find(is_free).unwrap());
+    let mut peer = Peer::tcp(&address);
+    peer.send(http::request("GET", "/livez"));
+    daemon.log.await_line(&["nobody can come in", "raise the limit on open files"]);
+    limit_open_files(&daemon, 1024);
+    peer.reply().expect(200);
+    let log = daemon.stop().log;
+    assert!(log.matches("nobody can come in").count() < 5, "{log}");
+}
+
+/// Only the supervisor's: the rest goes on.
+fn limit_open_files(daemon: &Daemon, most: usize) {
+    let (pid, limit) = (daemon.pid().to_string(), format!("--nofile={most}:"));
+    assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+}

@@ -7,6 +7,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags},
+    io::Errno,
     net::{SocketFlags, accept_with},
 };
 use tracing::warn;
@@ -31,6 +32,8 @@ pub(super) struct Door {
     rights: Rights,
     visits: BTreeMap<u32, Visit>,
     next: u32,
+    /// While there is no descriptor for another visitor, asking for one again and again would take all our time.
+    shut_until: Option<Instant>,
 }
 
 /// What visitors may.
@@ -54,21 +57,21 @@ pub(super) enum Caller {
 impl Door {
     /// A door at `listener`, whose visitors may what `rights` say.
     pub(super) fn new(listener: Listener, rights: Rights) -> Self {
-        Self { listener: Some(listener), rights, visits: BTreeMap::new(), next: 0 }
+        Self { listener: Some(listener), rights, visits: BTreeMap::new(), next: 0, shut_until: None }
     }
 
     /// What there is to wait for.
     pub(super) fn interests(&self) -> impl Iterator<Item = (Caller, PollFd<'_>)> {
         let has_room = self.visits.len() < MOST_VISITS || self.slowest().is_some();
-        let listener = self.listener.iter().filter(move |_| has_room);
+        let listener = self.listener.iter().filter(move |_| has_room && self.shut_until.is_none());
         let newcomer = listener.map(|listener| (Caller::Newcomer, PollFd::new(listener, PollFlags::IN)));
         let visitors = self.visits.iter().map(|(number, visit)| (Caller::Visitor(*number), visit.interest()));
         newcomer.chain(visitors)
     }
 
-    /// When the next visitor has been slow for too long.
+    /// When the next visitor has been slow for too long, or the door opens again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.visits.values().filter_map(Visit::ends_at).min()
+        self.visits.values().filter_map(Visit::ends_at).chain(self.shut_until).min()
     }
 
     /// Sees to `caller`; returns what is to be done because of it.
@@ -90,8 +93,11 @@ impl Door {
         let Some(listener) = &self.listener else { return };
         let socket = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
-            Err(error) => return warn!("{}: {error}; raise the limit on open files", listener.address()),
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(error) => {
+                self.shut_until = Some(Instant::now() + PAUSE);
+                return warn!("{}: nobody can come in ({error}); raise the limit on open files", listener.address());
+            }
         };
         if self.visits.len() >= MOST_VISITS {
             // A probe must not be kept waiting by a crowd that says nothing.
@@ -109,6 +115,7 @@ impl Door {
     /// Tells those who wait what has become of it, and sees off who has left or is too slow.
     pub(super) fn answer_waiting(&mut self, fleet: &Fleet) {
         let now = Instant::now();
+        self.shut_until = self.shut_until.filter(|until| now < *until);
         for visit in self.visits.values_mut() {
             let reply = visit.awaited().and_then(|awaited| end_of(awaited, fleet));
             reply.iter().for_each(|reply| visit.give(reply, now + PATIENCE));
@@ -156,3 +163,5 @@ fn end_of(awaited: Awaited, fleet: &Fleet) -> Option<Reply> {
 const MOST_VISITS: usize = 64;
 /// How long a visitor may take to ask, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody is let in once there was no descriptor for a visitor.
+const PAUSE: Duration = Duration::from_secs(1);
