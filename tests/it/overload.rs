@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -236,4 +237,23 @@ fn a_site_that_cannot_be_started_says_so_until_it_can() {
     daemon.log.await_line(&["a worker is ready after", "requests were answered with 503"]);
     daemon.get("/").expect_body("well");
     assert_eq!(status(&daemon)["valve"]["state"], "closed");
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_worker_that_is_stopped() {
+    let daemon = Serve::app("hello").option("--queue-timeout", "1s").start();
+    daemon.get("/").expect(200);
+    let worker = daemon.workers()[0];
+    process::signal(worker, Signal::SIGSTOP);
+    let peers = [(); 3].map(|()| {
+        let mut peer = daemon.connect();
+        peer.send(Packet::get("/").bytes());
+        peer
+    });
+    for peer in peers {
+        peer.reply().expect(503);
+    }
+    process::signal(worker, Signal::SIGCONT);
+    assert!(process::eventually(|| daemon.get("/").code() == 200));
+    daemon.stop();
 }
