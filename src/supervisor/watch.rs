@@ -266,7 +266,7 @@ impl Watch {
         while let Some(signal) = self.equipment.signals.next() {
             match signal {
                 Signal::SIGCHLD => self.reap(),
-                Signal::SIGTERM | Signal::SIGINT => self.tell(Event::Stop(Stop::Gracefully)),
+                Signal::SIGTERM | Signal::SIGINT => self.stop(),
                 Signal::SIGQUIT => self.tell(Event::Stop(Stop::AtOnce)),
                 Signal::SIGHUP => self.reload(),
                 Signal::SIGUSR2 => self.upgrade(),
@@ -274,6 +274,12 @@ impl Watch {
                 Signal::SIGTTOU => self.tell(Event::Scale(Scale::Down)),
                 other => warn!("{other} is ignored: it has no meaning in this version"),
             }
+        }
+    }
+
+    fn stop(&mut self) {
+        if !self.equipment.predecessor.as_mut().is_some_and(Predecessor::is_echo) {
+            self.tell(Event::Stop(Stop::Gracefully));
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Predecessor {
     channel: Channel,
     pid: i32,
     is_told: bool,
+    /// How often we were told to stop.
+    stops: u32,
 }
 
 /// What is handed over before anything else happens.
@@ -66,7 +68,7 @@ impl Predecessor {
         };
         let channel = io::stdin().as_fd().try_clone_to_owned()?;
         dup2_stdin(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)?;
-        Ok(Some(Self { channel: Channel::from(channel), pid, is_told: false }))
+        Ok(Some(Self { channel: Channel::from(channel), pid, is_told: false, stops: 0 }))
     }
 
     /// Tells it why it has to go on serving.
@@ -108,6 +110,14 @@ impl Predecessor {
         }
     }
 
+    /// We are told to stop once more: whether that is what the predecessor passes on of what all were told before.
+    ///
+    /// A terminal, and systemd by default, signals every process of ours, and then the predecessor sends us away as well.
+    pub(in crate::supervisor) fn is_echo(&mut self) -> bool {
+        self.stops = self.stops.saturating_add(1);
+        self.stops == 2
+    }
+
     /// What it says. Its death is a word too: somebody has to serve.
     pub(in crate::supervisor) fn listen(&self) -> Word {
         match self.channel.try_recv() {
@@ -132,5 +142,17 @@ impl Predecessor {
 impl AsFd for Predecessor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_word_to_stop_is_the_first_once_more() {
+        let (channel, _theirs) = Channel::pair().unwrap();
+        let mut predecessor = Predecessor { channel, pid: 1, is_told: false, stops: 0 };
+        assert_eq!([(); 4].map(|()| predecessor.is_echo()), [false, true, false, false]);
     }
 }
