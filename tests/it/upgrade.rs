@@ -316,6 +316,31 @@ fn a_stop_during_an_upgrade_stops_both() {
 }
 
 #[test]
+fn a_stop_of_every_process_during_an_upgrade_cuts_nothing() {
+    let gate = Gate::new();
+    let daemon = serve().workers(2).gate(&gate).start();
+    deploy(daemon.scratch(), "two", "import gate; gate.reach('importing')");
+    let begin = |version| {
+        let mut peer = daemon.connect();
+        peer.send(Packet::get("/gated").bytes());
+        (peer, gate.await_note(version))
+    };
+    let mut requests = vec![begin("one"), begin("one")];
+    daemon.signal(Signal::SIGUSR2);
+    gate.await_note("importing").open();
+    let _late = gate.await_note("importing");
+    requests.push(begin("two"));
+    killpg(Pid::from_raw(daemon.pid()), Signal::SIGINT).unwrap();
+    daemon.log.await_line(&["successor: stopping"]);
+    daemon.log.await_line(&["the upgrade is called off"]);
+    for (peer, arrival) in requests {
+        arrival.open();
+        peer.reply().expect(200);
+    }
+    assert!(!daemon.wait().log.contains("asked to stop again"));
+}
+
+#[test]
 fn a_stop_ends_a_successor_that_is_no_rusgi_at_all() {
     let scratch = Scratch::new();
     let (daemon, link) = start_by_link(&scratch);
