@@ -20,8 +20,8 @@ const WINDOW: usize = 16 * 1024;
 /// How far the buffer for a body grows ahead of its bytes.
 const STEP: usize = 64 * 1024;
 
-/// A buffer larger than this is given back after the request that needed it.
-const KEPT: usize = 128 * 1024;
+/// A buffer larger than this is given back after the request that needed it: the default body buffer behind a usual head is kept.
+const KEPT: usize = 320 * 1024;
 
 /// The bytes of one request.
 ///
@@ -122,18 +122,22 @@ impl Inflow {
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
     pub fn peek(&mut self, socket: BorrowedFd<'_>) -> io::Result<Pull> {
+        // No further than the head needs: what is looked at stays in the socket, and a peer that finds no room there sends no more.
+        let mut reach = self.buffer.len().min(WINDOW);
         loop {
-            let arrived = match receive(socket, &mut self.buffer, RecvFlags::PEEK)? {
+            let room = self.buffer.get_mut(..reach).unwrap_or_default();
+            let arrived = match receive(socket, room, RecvFlags::PEEK)? {
                 Pull::Some(count) => count,
                 other => return Ok(other),
             };
             let new = arrived.saturating_sub(self.filled);
             (self.filled, self.seen) = (arrived, arrived as u64);
             let wanted = Header::parse(self.seen_bytes()).map_or(0, |header| header.packet_len());
-            if arrived < self.buffer.len() || wanted <= self.buffer.len() {
+            if arrived < reach || wanted <= reach {
                 return Ok(if new == 0 { Pull::Blocked } else { Pull::Some(new) });
             }
-            self.buffer.resize(wanted, 0);
+            reach = wanted;
+            self.buffer.resize(self.buffer.len().max(wanted), 0);
         }
     }
 
