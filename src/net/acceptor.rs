@@ -16,7 +16,11 @@ use rustix::{
     io::Errno,
 };
 
-use crate::net::{inflow::Inflow, listener::Listener};
+use crate::net::{
+    inflow::Inflow,
+    listener::Listener,
+    place::{Held, Place},
+};
 
 /// How often the listener that was busy last is tried first before the others get their turn.
 const TURN: usize = 16;
@@ -40,7 +44,7 @@ pub struct Acceptor {
     wake: OwnedFd,
     /// The desk that stands at the front; 0 for none.
     first: AtomicUsize,
-    second: Mutex<()>,
+    second: Place,
     /// Desks so far.
     desks: AtomicUsize,
     /// Which listener is tried first, times [`TURN`].
@@ -81,7 +85,7 @@ pub struct Watch<'a> {
     desk: usize,
     has_waited: bool,
     /// Only one desk at a time waits behind the first.
-    behind: Option<MutexGuard<'a, ()>>,
+    behind: Option<Held<'a>>,
 }
 
 impl Acceptor {
@@ -99,7 +103,7 @@ impl Acceptor {
             behind,
             wake,
             first: AtomicUsize::new(0),
-            second: Mutex::new(()),
+            second: Place::default(),
             desks: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             is_short: AtomicBool::new(false),
@@ -117,12 +121,12 @@ impl Acceptor {
         self.desks.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A place for this desk, when there is one: at the front if nobody else is, else behind.
-    pub fn watch(&self, desk: usize) -> Watch<'_> {
+    /// A place for this desk, when there is one: at the front if nobody else is, else behind. `None` when a signal came first.
+    pub fn watch(&self, desk: usize) -> Option<Watch<'_>> {
         let claimed = self.first.compare_exchange(0, desk, Ordering::Relaxed, Ordering::Relaxed);
         let is_first = claimed.is_ok() || claimed == Err(desk);
-        let behind = (!is_first).then(|| lock(&self.second));
-        Watch { acceptor: self, desk, has_waited: false, behind }
+        let behind = if is_first { None } else { Some(self.second.take()?) };
+        Some(Watch { acceptor: self, desk, has_waited: false, behind })
     }
 
     /// Takes a desk off the list, and lets the others know that there may be nothing left.

@@ -9,5 +9,6 @@ pub mod inflow;
 pub mod lobby;
 
 pub mod peer;
+mod place;
 pub mod readiness;
 pub mod refusal;

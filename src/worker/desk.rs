@@ -95,7 +95,10 @@ impl Desk {
         let desk = acceptor.enrol();
         let mut shift = Shift::Quiet;
         loop {
-            let mut watch = acceptor.watch(desk);
+            let Some(mut watch) = acceptor.watch(desk) else {
+                python::run_signal_handlers();
+                continue;
+            };
             // Before the last look, so that nothing can come between.
             let is_over = acceptor.is_over();
             if shift == Shift::Quiet && !is_over && watch.wait()? == Wake::Signal {

@@ -219,6 +219,21 @@ fn applications_may_handle_signals() {
 }
 
 #[test]
+fn signals_are_handled_however_many_threads_wait_for_requests() {
+    let gate = Gate::new();
+    let daemon = Serve::app("signalled").threads(8).gate(&gate).start();
+    // Eight desks that have served: most of them wait behind others.
+    (0..20).for_each(|_| drop(daemon.get("/")));
+    let worker = daemon.workers()[0];
+    let has_handled = || {
+        process::signal(worker, Signal::SIGUSR1);
+        !gate.is_deserted()
+    };
+    assert!(process::eventually(has_handled));
+    gate.await_note("handled").open();
+}
+
+#[test]
 fn what_a_thread_keeps_to_itself_survives_from_request_to_request() {
     let daemon = Serve::app("process").start();
     for served in 1..=3 {
