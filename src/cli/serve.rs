@@ -141,14 +141,14 @@ pub(super) struct WorkerArgs {
     /// The application changes it for the request at hand by rusgi.request_timeout(SECONDS).
     #[arg(long, env = "RUSGI_REQUEST_TIMEOUT", value_name = "TIME", default_value = "55s", allow_hyphen_values = true)]
     pub(super) request_timeout: String,
+    /// How long an interrupted request may take to end before it is answered without it and its worker is replaced
+    #[arg(long, env = "RUSGI_TIMEOUT_GRACE", value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
+    pub(super) timeout_grace: String,
     /// How long a request may wait for a thread; where it would be longer, those who wait are answered with 503; 0 for no limit
     ///
     /// Counted while the connection is in the listen queue, and foreseen from how fast requests are served.
     #[arg(long, env = "RUSGI_QUEUE_TIMEOUT", value_name = "TIME", default_value = "10s", allow_hyphen_values = true)]
     pub(super) queue_timeout: String,
-    /// How long an interrupted request may take to end before it is answered without it and its worker is replaced
-    #[arg(long, env = "RUSGI_TIMEOUT_GRACE", value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
-    pub(super) timeout_grace: String,
 }
 
 /// What a peer may take.

@@ -46,15 +46,15 @@ pub(super) struct SupervisionArgs {
     /// Memory is looked at four times a second. No less than --max-rss.
     #[arg(long, env = "RUSGI_MAX_RSS_HARD", value_name = "SIZE", allow_hyphen_values = true)]
     pub(super) max_rss_hard: Option<String>,
-    /// Unix socket for `rusgi status` and its likes, open to its owner alone [default: admin.sock in RUNTIME_DIRECTORY]
+    /// Unix socket for `rusgi status` and its like, open to its owner alone [default: admin.sock in RUNTIME_DIRECTORY]
     ///
     /// systemd sets RUNTIME_DIRECTORY for a unit with RuntimeDirectory=. Without it there is no such socket.
-    #[arg(long, env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
+    #[arg(long, help_heading = "Administration", env = "RUSGI_ADMIN_SOCKET", value_name = "PATH")]
     pub(super) admin_socket: Option<PathBuf>,
     /// HOST:PORT that answers /livez, /readyz and /status, and takes no orders: for probes [default: none]
     ///
     /// Whoever can connect is answered.
-    #[arg(long, env = "RUSGI_ADMIN", value_name = "ADDR")]
+    #[arg(long, help_heading = "Administration", env = "RUSGI_ADMIN", value_name = "ADDR")]
     pub(super) admin: Option<String>,
 }
 
