@@ -29,8 +29,9 @@ use crate::{
 /// How long a desk waits for bytes that are probably on their way before it leaves the connection to the lobby.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How long a desk goes on with the GIL from request to request before others get their turn.
-const SHIFT: Duration = Duration::from_millis(1);
+/// How long a desk goes on with the GIL at most; longer than the 5 ms after which CPython itself gives waiting threads their turn,
+/// because each letting go begins those anew.
+const SHIFT: Duration = Duration::from_millis(20);
 
 /// A thread that serves requests one after another.
 #[derive(Debug)]
