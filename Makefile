@@ -1,10 +1,11 @@
 # Every target installs through apt what it misses (as root or with sudo) and says so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compose lint fuzz bench conformance build wheels audit sbom clean
+.PHONY: help demo test test-compose lint fuzz bench conformance operations chaos build wheels audit sbom clean
 
 # make demo PORT=8080; make fuzz SECONDS=600; make bench BENCH="--rounds 20"; make PYTHON=python3.12 …
 PORT =
 SECONDS = 60
+MINUTES = 5
 BENCH =
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
@@ -39,6 +40,15 @@ bench: ## rusgi beside its peers behind one nginx; writes bench.json (BENCH=--he
 conformance: ## WSGI clause by clause beside uWSGI and gunicorn; writes docs/conformance.md
 	@.ci/install.sh rust python nginx
 	@.ci/conformance.sh
+
+operations: ## reloads, kills, overload and the like beside uWSGI and gunicorn; writes docs/operations-compared.md
+	@.ci/install.sh rust python nginx bench
+	@.ci/bench.sh operations
+
+chaos: ## kill, stop, reload, break and scale at random under load for MINUTES (5); SEED=… repeats a run
+	@.ci/install.sh rust python nginx
+	@PYO3_PYTHON="$$(.ci/pythons.sh | head -n 1)" RUSGI_CHAOS_SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),RUSGI_CHAOS_SEED=$(SEED)) \
+		cargo test --locked --test it -- chaos:: --nocapture
 
 build: ## the embedding binary: target/release/rusgi
 	@.ci/install.sh rust python

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds what `make bench` compares, everything on one interpreter, and measures it.
-# usage: .ci/bench.sh [OPTION...]   (those of benches/bench.py)
+# usage: .ci/bench.sh [OPTION...]        (those of benches/bench.py)
+#        .ci/bench.sh operations [NAME...]   (benches/operations.py instead)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,10 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 .ci/venv.sh "$target/venv" "$python" release tests/requirements.txt
 # uWSGI from source, so that it is built against the same interpreter
 "$target/venv/bin/pip" install --quiet --disable-pip-version-check --no-binary uWSGI --requirement benches/requirements.txt
+if [ "${1:-}" = operations ]; then
+    shift
+    exec "$target/venv/bin/python" benches/operations.py "$target/venv" "$@"
+fi
 PYO3_PYTHON=$python cargo build --release --locked
 
 mkdir -p "$target/bench"

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -10,21 +11,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{http, peer::Peer};
+use super::{http, peer::Peer, reply::Reply};
 
 /// What the visitors saw.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// How many requests were made.
     pub(crate) requests: usize,
-    /// Every response that was not a whole 200, in words.
-    pub(crate) failures: Vec<String>,
+    /// Every response that was not a whole 200.
+    pub(crate) failures: Vec<Failure>,
     /// The longest time from when a request was due to the end of its response.
     pub(crate) worst: Duration,
     times: Vec<Duration>,
 }
 
+/// A request that was not answered with a whole 200.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) uri: String,
+    /// From when it was due until its response had ended.
+    pub(crate) times: RangeInclusive<Instant>,
+    /// What came instead, in words.
+    pub(crate) reply: String,
+}
+
 impl Report {
+    fn note(&mut self, uri: String, times: RangeInclusive<Instant>, reply: &Reply) {
+        let took = times.end().duration_since(*times.start());
+        self.requests += 1;
+        self.worst = self.worst.max(took);
+        self.times.push(took);
+        if reply.is_empty() || reply.code() != 200 || http::whole_body(reply).is_none() {
+            self.failures.push(Failure { uri, times, reply: format!("{reply:?}") });
+        }
+    }
+
     /// The time that `percent` of the requests took at most.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let mut times = self.times.clone();
@@ -34,7 +55,8 @@ impl Report {
 
     /// Asserts that every request was answered whole.
     pub(crate) fn expect_no_failure(self) -> Self {
-        assert!(self.failures.is_empty(), "{self}\n{:#?}", self.failures);
+        let told: Vec<_> = self.failures.iter().map(|failure| format!("{}: {}", failure.uri, failure.reply)).collect();
+        assert!(told.is_empty(), "{self}\n{}", told.join("\n"));
         self
     }
 }
@@ -53,24 +75,23 @@ impl fmt::Display for Report {
 
 /// Has visitors ask for `/` `rate` times a second while `work` runs; each request is a connection of `connect`'s.
 pub(crate) fn during(rate: u32, connect: impl Fn() -> Peer + Sync, work: impl FnOnce()) -> Report {
+    visit(rate, |_| (connect(), String::from("/")), work)
+}
+
+/// Has visitors make `rate` requests a second while `work` runs: the `n`th of them for the URI, by the connection, of `request(n)`.
+pub(crate) fn visit(rate: u32, request: impl Fn(u32) -> (Peer, String) + Sync, work: impl FnOnce()) -> Report {
     let is_over = AtomicBool::new(false);
     let report = Mutex::new(Report::default());
     let start = Instant::now();
     let visitor = |number: u32| {
         let mut turn = number;
         while !is_over.load(Ordering::Relaxed) {
-            let due = start + Duration::from_secs(1) * turn / rate;
+            let due = start + Duration::from_secs_f64(f64::from(turn) / f64::from(rate));
             // The schedule is the load itself: nothing else says when the next visitor comes.
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let reply = http::get(connect(), "/");
-            let is_whole = reply.code() == 200 && http::whole_body(&reply).is_some();
-            let mut report = report.lock().unwrap();
-            report.requests += 1;
-            report.worst = report.worst.max(due.elapsed());
-            report.times.push(due.elapsed());
-            if !is_whole {
-                report.failures.push(format!("{reply:?}"));
-            }
+            let (peer, uri) = request(turn);
+            let reply = http::get(peer, &uri);
+            report.lock().unwrap().note(uri, due..=Instant::now(), &reply);
             turn += VISITORS;
         }
     };
