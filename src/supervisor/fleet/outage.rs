@@ -49,9 +49,9 @@ impl Outage {
         }
     }
 
-    /// The application could not be loaded; the last line of a traceback names the exception.
+    /// The application could not be loaded.
     pub(super) fn load_failed(&mut self, report: &str) {
-        self.cause = report.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
+        self.cause = gist(report).to_owned();
         self.is_unloadable = true;
     }
 }
@@ -94,7 +94,26 @@ impl Fleet {
     }
 }
 
+/// The line of a report that says most: the last of its traceback, which names the exception.
+pub(super) fn gist(report: &str) -> &str {
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("hint:");
+    report.lines().map(str::trim).rfind(says).unwrap_or_default()
+}
+
 /// A replacement that comes within that time is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So many quick deaths in a row are no accident.
 const MANY: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::gist;
+
+    #[test]
+    fn a_report_s_gist_is_the_exception_and_not_the_advice() {
+        let report = "app: could not be imported\nTraceback\nModuleNotFoundError: No module named 'nope'\nhint: nope is not installed\n\n";
+        assert_eq!(gist(report), "ModuleNotFoundError: No module named 'nope'");
+        assert_eq!(gist("killed by SIGKILL"), "killed by SIGKILL");
+        assert_eq!(gist(""), "");
+    }
+}

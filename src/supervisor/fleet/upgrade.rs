@@ -12,6 +12,7 @@ use crate::supervisor::{
     exit::Exit,
     fleet::{
         Action, Event, Fleet, GRACE, Phase,
+        outage::gist,
         plan::{counted, words},
     },
 };
@@ -244,8 +245,8 @@ impl Fleet {
         if !self.upgrade.is_on_trial() {
             return;
         }
-        // Its own lines are in the log already; of a traceback the last line says most.
-        error!("upgrade failed, this process goes on serving: {}", report.lines().last().unwrap_or_default());
+        // Its own lines are in the log already.
+        error!("upgrade failed, this process goes on serving: {}", gist(&report));
         self.send_successor_away(report, now);
     }
 
