@@ -248,7 +248,8 @@ impl Acceptor {
             Err(Errno::INTR) => return Ok(Wake::Signal),
             Err(error) => return Err(error.into()),
         };
-        if seen.iter().any(|event| event.data.u64() == 1) {
+        // When all is over the wake is for everybody, and stays.
+        if seen.iter().any(|event| event.data.u64() == 1) && !self.is_over() {
             // EAGAIN: another desk has read it first.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
@@ -342,4 +343,39 @@ fn complain(error: Errno) {
 /// A lock whose holder panicked is still good: every change under it is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn every_desk_hears_of_the_end_though_others_have_heard_it_before() {
+        let acceptor = Arc::new(Acceptor::new(Vec::new()).unwrap());
+        let (woken, wakes) = mpsc::channel();
+        acceptor.drain();
+        // Each is past its own look at whether all is over, as desks are that were asleep.
+        for _ in 0..3 {
+            let (acceptor, woken) = (Arc::clone(&acceptor), woken.clone());
+            thread::spawn(move || woken.send(acceptor.watch(acceptor.enrol()).unwrap().wait().unwrap()).unwrap());
+            assert_eq!(wakes.recv_timeout(Duration::from_secs(10)), Ok(Wake::Work));
+        }
+    }
+
+    #[test]
+    fn a_wake_wakes_once_while_something_is_expected() {
+        let acceptor = Acceptor::new(Vec::new()).unwrap();
+        acceptor.expect();
+        acceptor.drain();
+        assert_eq!(acceptor.watch(1).unwrap().wait().unwrap(), Wake::Work);
+        assert_eq!(rustix::io::read(&acceptor.wake, &mut [0; 8]), Err(Errno::AGAIN));
+        acceptor.settle(None);
+        assert!(acceptor.is_over());
+        assert_eq!(acceptor.watch(1).unwrap().wait().unwrap(), Wake::Work);
+    }
 }
