@@ -128,7 +128,7 @@ pub(super) struct WorkerArgs {
     /// Python threads in each worker
     #[arg(long, env = "RUSGI_THREADS", value_name = "N", default_value = "1", allow_hyphen_values = true)]
     pub(super) threads: String,
-    /// How long a Python thread waits for the GIL before the one that has it must let go [default: what Python or the application has set: 5ms]
+    /// How long a Python thread waits for the GIL before the one that has it must let go [default: what the application has set, else 1ms with several threads, 5ms with one]
     ///
     /// Shorter, and requests beside one that computes wait less, while switching costs more: see docs/python.md.
     #[arg(long, env = "RUSGI_SWITCH_INTERVAL", value_name = "TIME", allow_hyphen_values = true)]

@@ -95,7 +95,7 @@ pub struct Workers {
     pub scale_down_after: Duration,
     /// Python threads (desks) in each worker; at least 1.
     pub threads: usize,
-    /// How long a thread that wants the GIL waits before it asks the one that has it to let go; `None` as Python has it.
+    /// How long a thread that wants the GIL waits before it asks the one that has it to let go; `None` for what suits the number of threads.
     pub switch_interval: Option<Duration>,
     /// How long requests in flight may take to finish once rusgi was asked to stop.
     pub stop_timeout: Duration,

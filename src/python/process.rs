@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use pyo3::{ffi, prelude::*};
+use pyo3::{PyErr, ffi, prelude::*};
 
 /// Which side of a fork this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +50,28 @@ pub fn freeze() {
     }
 }
 
-/// Has threads that want the GIL ask for it after `interval` (`sys.setswitchinterval`).
+/// CPython's own switch interval, in s.
+const PYTHONS_INTERVAL: f64 = 0.005;
+
+/// The switch interval of a worker with several threads where nobody has chosen one, in s: measured, see `docs/python.md`.
+const OUR_INTERVAL: f64 = 0.001;
+
+/// Has threads that want the GIL ask for it after `asked` (`sys.setswitchinterval`), or else, among several threads, after
+/// a millisecond, unless the application has chosen an interval itself.
 ///
 /// # Errors
 /// What Python has against it.
-pub fn set_switch_interval(interval: Duration) -> Result<(), String> {
-    let set = |py: Python<'_>| py.import("sys")?.call_method1("setswitchinterval", (interval.as_secs_f64(),)).map(drop);
-    Python::attach(|py| set(py).map_err(|error| error.to_string()))
+pub fn set_switch_interval(asked: Option<Duration>, threads: usize) -> Result<(), String> {
+    let set = |py: Python<'_>| {
+        let sys = py.import("sys")?;
+        let is_pythons = sys.call_method0("getswitchinterval")?.extract::<f64>()? == PYTHONS_INTERVAL;
+        let ours = (threads > 1 && is_pythons).then_some(OUR_INTERVAL);
+        match asked.map(|asked| asked.as_secs_f64()).or(ours) {
+            Some(interval) => sys.call_method1("setswitchinterval", (interval,)).map(drop),
+            None => Ok(()),
+        }
+    };
+    Python::attach(|py| set(py).map_err(|error: PyErr| error.to_string()))
 }
 
 /// Runs `work` without the GIL.

@@ -72,7 +72,7 @@ pub fn run(work: Work, channel: Channel) -> u8 {
         },
     };
     // After the application, whose own interval gives way to what the operator says.
-    if let Some(Err(error)) = work.workers.switch_interval.map(python::set_switch_interval) {
+    if let Err(error) = python::set_switch_interval(work.workers.switch_interval, work.workers.threads) {
         return refused("switch-interval", &error);
     }
     // The application may have set handlers of its own while it was imported.

@@ -3,9 +3,11 @@
 use crate::support::{daemon::Serve, http, peer::Peer, process};
 
 #[test]
-fn the_switch_interval_is_the_operators_or_pythons() {
+fn the_switch_interval_is_the_operators_or_the_applications_or_suits_the_threads() {
     let interval = |serve: Serve| serve.start().get("/").text();
-    assert_eq!(interval(Serve::app("gil").threads(2)), "0.005");
+    assert_eq!(interval(Serve::app("gil")), "0.005");
+    assert_eq!(interval(Serve::app("gil").threads(2)), "0.001");
+    assert_eq!(interval(Serve::app("gil").threads(2).env("SWITCH_INTERVAL", "0.003")), "0.003");
     assert_eq!(interval(Serve::app("gil").option("--switch-interval", "2ms")), "0.002");
     assert_eq!(interval(Serve::app("gil").flag("--preload").option("--switch-interval", "2ms")), "0.002");
     Serve::app("gil").option("--switch-interval", "0").fail().expect(78).expect_log("switch-interval");
