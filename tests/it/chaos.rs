@@ -1,4 +1,4 @@
-//! Whatever is killed, stopped, reloaded, broken, scaled and upgraded at random under load: every failed request has a cause on record, and the end is well.
+//! Whatever is killed, stopped, reloaded, broken, scaled, upgraded and overrun at random under load: every failed request has a cause on record, and the end is well.
 //!
 //! `RUSGI_CHAOS_SECONDS` says how long (5), `RUSGI_CHAOS_SEED` repeats a run; `make chaos MINUTES=5` sets the one and prints the other.
 
@@ -22,6 +22,7 @@ use crate::support::{
     how_many, http,
     load::{self, Failure, Report},
     nginx::Nginx,
+    packet::Packet,
     peer::Peer,
     process,
 };
@@ -38,6 +39,8 @@ const BROKEN: [&str; 4] =
     ["def", "import no_such_module", "import os; os._exit(9)", "import ctypes; ctypes.string_at(0)"];
 /// Requests a second.
 const RATE: u32 = 120;
+/// Requests that an overload brings, more than one worker serves in the time that may be waited.
+const BURST: usize = 240;
 
 /// What can happen to a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +54,11 @@ enum Strike {
     Reload,
     ReloadByAdmin,
     ReloadBroken,
+    Overload,
 }
 
 impl Strike {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::KillWorker,
         Self::KillForkserver,
         Self::StopWorker,
@@ -64,6 +68,7 @@ impl Strike {
         Self::Reload,
         Self::ReloadByAdmin,
         Self::ReloadBroken,
+        Self::Overload,
     ];
 }
 
@@ -101,7 +106,8 @@ struct Chaos {
 
 impl Chaos {
     fn begin() -> Self {
-        let serve = Serve::app("deployed").workers(3).option("--max-requests", "200");
+        let serve =
+            Serve::app("deployed").workers(3).option("--max-requests", "200").option("--queue-timeout", "500ms");
         let admin = serve.scratch().join("admin.sock");
         serve.scratch().write("deployed.py", GOOD);
         let daemon = serve.option("--admin-socket", &admin).start();
@@ -142,6 +148,7 @@ impl Chaos {
                 self.order("/reload");
             }
             Strike::ReloadBroken => drop(self.deploy(self.fate.one_of(&BROKEN).unwrap()).signal(Signal::SIGHUP)),
+            Strike::Overload => self.overload(),
         }
     }
 
@@ -161,6 +168,20 @@ impl Chaos {
         }
     }
 
+    /// Everybody comes at once, and one in four leaves again.
+    fn overload(&self) {
+        let packet = Packet::get("/burst").bytes();
+        let send = || {
+            let mut peer = self.daemon.connect();
+            // A worker may be killed meanwhile.
+            let _ = peer.try_send(&packet);
+            peer
+        };
+        let mut peers: Vec<_> = std::iter::repeat_with(send).take(BURST).collect();
+        peers.truncate(BURST / 4 * 3);
+        thread::spawn(|| peers.into_iter().for_each(|peer| drop(peer.reply())));
+    }
+
     fn deploy(&self, code: &str) -> &Daemon {
         self.daemon.scratch().write("deployed.py", code);
         &self.daemon
@@ -172,14 +193,11 @@ impl Chaos {
         peer.reply().expect(202);
     }
 
-    /// Every failure has its line in the log, or fell together with the killing of a process.
+    /// Every failure is a refusal that the log announced, has its line in the log, or fell together with the killing of a process.
     fn expect_causes(&self, failures: &[Failure]) {
         let log = self.daemon.log.text();
-        // Who is killed while the code is broken cannot be replaced; when the last one is, the site says so, and so does the log.
-        let is_outage =
-            |failure: &&Failure| failure.reply.contains(" 503 ") && failure.reply.contains("the application ");
-        let (refused, failures): (Vec<_>, Vec<_>) = failures.iter().partition(is_outage);
-        assert!(refused.is_empty() || log.contains("no worker serves"), "no outage is on record for\n{refused:#?}");
+        let count = failures.len();
+        let (refused, failures): (Vec<_>, Vec<_>) = failures.iter().partition(|failure| is_announced(failure, &log));
         let is_named = |failure: &&Failure| {
             log.lines().any(|line| line.contains("in the middle of a request") && names(line, &failure.uri))
         };
@@ -187,11 +205,9 @@ impl Chaos {
         // One whose packet had been accepted and not yet read: at most the one that a desk had at hand.
         let is_killed = |failure: &&&Failure| self.kills.iter().any(|kill| failure.times.contains(kill));
         let unexplained: Vec<_> = others.iter().filter(|failure| !is_killed(failure)).collect();
-        let (named, others, kills) = (named.len(), others.len(), self.kills.len());
+        let (refused, named, others, kills) = (refused.len(), named.len(), others.len(), self.kills.len());
         eprintln!(
-            "of {} failures the log names {named}; {others} fell together with one of {kills} kills; {} in an outage",
-            failures.len(),
-            refused.len()
+            "of {count} failures {refused} were refused with 503, the log names {named}, {others} fell together with one of {kills} kills"
         );
         assert!(unexplained.is_empty(), "no cause is on record for\n{unexplained:#?}");
         assert!(failures.len() <= kills, "{kills} processes of one thread killed, but:\n{failures:#?}");
@@ -217,24 +233,34 @@ impl Chaos {
         self.daemon.get("/").expect_body("good");
     }
 
+    /// The supervisor's descriptors, but for one that each worker has.
+    fn descriptors(&self) -> usize {
+        let wanted = usize::try_from(self.status()["wanted"].as_u64().unwrap()).unwrap();
+        process::descriptors(self.daemon.pid()).saturating_sub(wanted)
+    }
+
     /// What was done, what it cost, and what is left of it.
-    fn print(&self, report: &Report, descriptors: usize) {
+    fn print(&self, report: &Report) {
         eprintln!("{report}");
         for (strike, count) in &self.strikes {
             eprintln!("{:<16} {count:>6}", format!("{strike:?}"));
         }
-        let generations = &self.status()["generation"];
-        let now = process::descriptors(self.daemon.pid());
-        let resident = process::resident(self.daemon.pid());
-        eprintln!(
-            "generations      {generations:>6}\nthe supervisor has {descriptors} -> {now} descriptors, {resident} KiB"
-        );
+        eprintln!("generations      {:>6}", self.status()["generation"]);
+        eprintln!("resident KiB     {:>6}, the supervisor's", process::resident(self.daemon.pid()));
     }
 }
 
 fn send(pid: i32, signal: Signal) -> bool {
     // Whoever is chosen may have ended meanwhile.
     kill(Pid::from_raw(pid), signal).is_ok()
+}
+
+/// Whether it got a 503 with a reason, and `log` says when that began: an overload, or that nobody is left to serve (who is killed
+/// while the code is broken cannot be replaced).
+fn is_announced(failure: &Failure, log: &str) -> bool {
+    let reasons = [("too many requests are waiting", "overload: "), ("the application ", "no worker serves")];
+    let is_said = |(reason, line)| failure.reply.contains(reason) && log.contains(line);
+    failure.reply.contains(" 503 ") && reasons.into_iter().any(is_said)
 }
 
 /// Whether `line` says `path=` and just `uri`.
@@ -246,13 +272,14 @@ fn names(line: &str, uri: &str) -> bool {
 fn every_failed_request_has_a_cause_and_the_end_is_well() {
     let mut chaos = Chaos::begin();
     let nginx = Nginx::start("unix-socket.conf", &chaos.daemon);
-    let descriptors = process::descriptors(chaos.daemon.pid());
+    let descriptors = chaos.descriptors();
     let end = Instant::now() + Duration::from_secs(how_many("RUSGI_CHAOS_SECONDS", 5).into());
     let report = load::visit(RATE, |turn| (nginx.connect(), format!("/visit/{turn}")), || chaos.rage(end));
     chaos.settle();
-    chaos.print(&report, descriptors);
+    chaos.print(&report);
     chaos.expect_causes(&report.failures);
     expect_no_more_errors(&nginx, &report);
+    assert!(process::eventually(|| chaos.descriptors() == descriptors), "{descriptors} -> {}", chaos.descriptors());
     chaos.daemon.stop();
 }
 

@@ -1,6 +1,6 @@
 //! However long it runs: descriptors, threads and memory stay what they were.
 //!
-//! `RUSGI_TEST_REQUESTS` (100 000) and `RUSGI_TEST_RELOADS` (20) say how long that is; `make operations` takes 200 reloads.
+//! `RUSGI_TEST_REQUESTS` (100 000) and `RUSGI_TEST_RELOADS` (20) say how long that is.
 
 use std::{thread, time::Instant};
 

@@ -359,14 +359,19 @@ fn visit(daemon: &Daemon, work: impl FnOnce()) {
     eprintln!("reloads under load: {report}");
     let report = report.expect_no_failure();
     nginx.expect_no_errors();
-    assert!(report.worst < Duration::from_secs(5), "{:?}", report.worst);
+    // Whoever asks for a number of reloads wants to know; every day the machine has other things to do as well.
+    let most = if std::env::var_os(RELOADS).is_some() { Duration::from_millis(500) } else { Duration::from_secs(5) };
+    assert!(report.worst < most, "{report}");
 }
+
+/// How many reloads are made under load, or ten times as many as those that take two seconds.
+const RELOADS: &str = "RUSGI_TEST_RELOADS";
 
 #[test]
 fn reloads_under_load_fail_no_request() {
     let daemon = serve().workers(2).start();
     visit(&daemon, || {
-        (2..2 + how_many("RUSGI_TEST_RELOADS", 20)).for_each(|generation| {
+        (2..2 + how_many(RELOADS, 20)).for_each(|generation| {
             daemon.signal(Signal::SIGHUP);
             await_generation(&daemon, generation);
         })
@@ -383,7 +388,7 @@ fn reloads_under_load_fail_no_request_while_one_is_held_and_the_import_is_slow()
     let arrival = gate.await_note("one");
     deploy(daemon.scratch(), "two", "import time; time.sleep(2)");
     visit(&daemon, || {
-        (2..4).for_each(|generation| {
+        (2..2 + how_many(RELOADS, 20) / 10).for_each(|generation| {
             daemon.signal(Signal::SIGHUP);
             await_generation(&daemon, generation);
         })

@@ -16,7 +16,15 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
 };
 
-use crate::support::{daemon::Serve, gate::Gate, packet::Packet, peer::Peer, process, scratch::Scratch};
+use crate::support::{
+    daemon::{Serve, executable},
+    gate::Gate,
+    in_repository,
+    packet::Packet,
+    peer::Peer,
+    process,
+    scratch::Scratch,
+};
 
 #[test]
 fn a_bare_absolute_path_is_a_unix_socket() {
@@ -164,6 +172,32 @@ fn socket_owner_sets_user_and_group() {
     let daemon = Serve::app("hello").option("--socket-owner", format!("{user}:{group}")).start();
     let metadata = fs::metadata(daemon.socket()).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (user, group));
+}
+
+#[test]
+fn nobody_can_connect_before_mode_and_owner_are_set() {
+    let scratch = Scratch::new();
+    let trace = scratch.join("trace");
+    let text = format!("exec strace -D -f -qq -o {} {:?} \"$@\"\n", trace.display(), executable());
+    let script = scratch.write("traced", &text);
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let serve = Serve::run_by("sh", &script, "hello").option("--pythonpath", in_repository("tests/apps")).workers(1);
+    let daemon = serve.option("--socket-mode", "600").option("--socket-owner", format!("{user}:{group}")).start();
+    let socket = daemon.socket().display().to_string();
+    daemon.stop();
+    let trace = fs::read_to_string(trace).unwrap();
+    let lines: Vec<_> = trace.lines().collect();
+    let place = |call: &str, of: &str| {
+        let found = lines.iter().position(|line| line.contains(call) && line.contains(of));
+        found.unwrap_or_else(|| panic!("no {call} of {of} in:\n{trace}"))
+    };
+    let bound = place("bind(", &socket);
+    // The same descriptor that was bound.
+    let listening = place("listen(", &lines[bound].split(['(', ',']).nth(1).map(|fd| format!("({fd},")).unwrap());
+    for call in ["chown", "chmod"] {
+        let set = place(call, &socket);
+        assert!(bound < set && set < listening, "{call} is call {set}, bind {bound}, listen {listening}");
+    }
 }
 
 #[test]
