@@ -10,7 +10,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    cli::{FAILED, MISCONFIGURED, complain, say},
+    cli::{FAILED, MISCONFIGURED, complain},
     config::admin::default_socket,
 };
 
@@ -76,21 +76,6 @@ pub(super) fn ask(
     let text = exchange(&socket, method, target, patience)
         .map_err(|source| ClientError::Unreachable { path: path.clone(), source })?;
     parse(&text).ok_or(ClientError::Unreadable { path })
-}
-
-/// Posts an order to `target` and says what was answered; returns the exit code.
-pub(super) fn order(admin: &AdminArgs, target: &str) -> u8 {
-    match ask(admin, "POST", target, Some(PATIENCE)) {
-        Ok(answer) if answer.status < 300 => {
-            say(&answer.body);
-            0
-        }
-        Ok(answer) => {
-            complain(answer.body.trim_end());
-            FAILED
-        }
-        Err(error) => error.report(),
-    }
 }
 
 fn exchange(socket: &Path, method: &str, target: &str, patience: Option<Duration>) -> io::Result<String> {

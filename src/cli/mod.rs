@@ -10,6 +10,7 @@ mod dial;
 mod doctor;
 mod init;
 mod man;
+mod order;
 mod outgoing;
 mod ping;
 mod privileges;

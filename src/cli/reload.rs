@@ -1,16 +1,12 @@
 //! `rusgi reload`: load new code beside the old, and let it serve once it is ready.
 
-use crate::cli::{
-    FAILED,
-    client::{self, AdminArgs, PATIENCE},
-    complain, say,
-};
+use crate::cli::order::{OrderArgs, Outcome};
 
 /// The options of `rusgi reload`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: AdminArgs,
+    order: OrderArgs,
     /// Wait until the new code serves; if it cannot be loaded, print why and exit with 1
     #[arg(long)]
     wait: bool,
@@ -18,15 +14,20 @@ pub(super) struct Args {
 
 /// Asks for a reload; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
-    let (target, patience) = if args.wait { ("/reload?wait", None) } else { ("/reload", Some(PATIENCE)) };
-    match client::ask(&args.admin, "POST", target, patience) {
-        Ok(answer) if answer.status == 200 => say(&format!("reloaded: {}", answer.body)),
-        Ok(answer) if answer.status == 202 => say(&format!("reload begun: {}", answer.body)),
-        Ok(answer) => {
-            complain(&format!("the reload failed, the old code goes on serving:\n{}", answer.body.trim_end()));
-            return FAILED;
+    args.order.give(if args.wait { "/reload?wait" } else { "/reload" }, args.wait, tell)
+}
+
+fn tell(outcome: &Outcome) -> String {
+    let (generation, took) = (&outcome.facts["generation"], outcome.seconds());
+    match outcome.status {
+        200 => format!("reloaded in {took}: generation {generation} serves"),
+        202 => format!(
+            "reload begun: generation {generation} is to serve once it is ready; rusgi status tells how it fares"
+        ),
+        500 => {
+            let survival = outcome.survival_of("the old code");
+            format!("the reload failed after {took}; {survival}:\n{}", outcome.text)
         }
-        Err(error) => return error.report(),
+        _ => format!("no reload: {}", outcome.text),
     }
-    0
 }

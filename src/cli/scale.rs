@@ -1,7 +1,7 @@
 //! `rusgi scale`: have more or fewer workers.
 
 use crate::{
-    cli::client::{AdminArgs, order},
+    cli::order::{OrderArgs, Outcome},
     config::Range,
 };
 
@@ -9,7 +9,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: AdminArgs,
+    order: OrderArgs,
     /// How many workers there are to be: N, or as many from MIN to MAX as the load demands
     #[arg(value_name = "N|MIN..MAX")]
     workers: Range,
@@ -17,5 +17,14 @@ pub(super) struct Args {
 
 /// Asks for that many workers; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
-    order(&args.admin, &format!("/scale?workers={}", args.workers))
+    args.order.give(&format!("/scale?workers={}", args.workers), false, tell)
+}
+
+fn tell(outcome: &Outcome) -> String {
+    let (least, most) = (&outcome.facts["least"], &outcome.facts["most"]);
+    match outcome.status {
+        200..300 if least == most => format!("scaling to {least} worker{}", if *least == 1 { "" } else { "s" }),
+        200..300 => format!("scaling to {least}..{most} workers, as the load demands"),
+        _ => format!("nothing is scaled: {}", outcome.text),
+    }
 }

@@ -1,15 +1,22 @@
 //! `rusgi stop`: finish what is in flight, and stop.
 
-use crate::cli::client::{AdminArgs, order};
+use crate::cli::order::{OrderArgs, Outcome};
 
 /// The options of `rusgi stop`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: AdminArgs,
+    order: OrderArgs,
 }
 
 /// Asks for a graceful stop; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
-    order(&args.admin, "/stop")
+    args.order.give("/stop", false, tell)
+}
+
+fn tell(outcome: &Outcome) -> String {
+    match outcome.status {
+        200..300 => "stopping: requests in flight are finished first".to_owned(),
+        _ => format!("nothing is stopped: {}", outcome.text),
+    }
 }

@@ -1,10 +1,6 @@
 //! `rusgi upgrade`: put a new executable in the place of the running one.
 
-use crate::cli::{
-    FAILED,
-    client::{self, AdminArgs, PATIENCE},
-    complain, say,
-};
+use crate::cli::order::{OrderArgs, Outcome};
 
 /// The options of `rusgi upgrade`.
 #[derive(Debug, clap::Args)]
@@ -16,7 +12,7 @@ use crate::cli::{
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    admin: AdminArgs,
+    order: OrderArgs,
     /// Wait until the new one serves; if it does not come up, print why and exit with 1
     #[arg(long)]
     wait: bool,
@@ -24,15 +20,18 @@ pub(super) struct Args {
 
 /// Asks for an upgrade; returns the exit code.
 pub(super) fn run(args: &Args) -> u8 {
-    let (target, patience) = if args.wait { ("/upgrade?wait", None) } else { ("/upgrade", Some(PATIENCE)) };
-    match client::ask(&args.admin, "POST", target, patience) {
-        Ok(answer) if answer.status == 200 => say(&format!("upgraded: {}", answer.body)),
-        Ok(answer) if answer.status == 202 => say(&format!("upgrade begun: {}", answer.body)),
-        Ok(answer) => {
-            complain(&format!("the upgrade failed, the old rusgi goes on serving:\n{}", answer.body.trim_end()));
-            return FAILED;
+    args.order.give(if args.wait { "/upgrade?wait" } else { "/upgrade" }, args.wait, tell)
+}
+
+fn tell(outcome: &Outcome) -> String {
+    let took = outcome.seconds();
+    match outcome.status {
+        200 => format!("upgraded in {took}: pid {} serves", outcome.facts["pid"]),
+        202 => "upgrade begun: a new rusgi is to serve once it is ready; rusgi status tells how it fares".to_owned(),
+        500 => {
+            let survival = outcome.survival_of("the old rusgi");
+            format!("the upgrade failed after {took}; {survival}:\n{}", outcome.text)
         }
-        Err(error) => return error.report(),
+        _ => format!("no upgrade: {}", outcome.text),
     }
-    0
 }

@@ -151,7 +151,7 @@ fn a_stopping_daemon_is_alive_and_not_ready() {
     let gate = Gate::new();
     let daemon = start(Serve::app("process").gate(&gate));
     let (peer, arrival) = hold(&daemon, &gate);
-    assert_eq!(succeed(&daemon, &["stop"]), "stopping\n");
+    assert_eq!(succeed(&daemon, &["stop"]), "stopping: requests in flight are finished first\n");
     daemon.await_stopping();
     ask(&daemon, "GET", "/livez").expect(200);
     ask(&daemon, "GET", "/readyz").expect(503);
@@ -194,7 +194,7 @@ fn reload_wait_returns_when_the_new_code_serves() {
     let daemon = start(deployed());
     daemon.scratch().write("deployed.py", &GOOD.replace("good", "better"));
     let said = succeed(&daemon, &["reload", "--wait"]);
-    assert!(said.contains("\"generation\":2"), "{said}");
+    assert!(said.starts_with("reloaded in ") && said.ends_with(" s: generation 2 serves\n"), "{said}");
     assert_eq!(status(&daemon)["generation"], 2);
     assert!(process::eventually(|| daemon.get("/").text() == "better"));
 }
@@ -207,6 +207,9 @@ fn reload_wait_prints_the_traceback_of_code_that_cannot_be_loaded() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains("SyntaxError") && said.contains("deployed.py"), "{said}");
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with("rusgi: the reload failed after ") && !first.contains('{'), "{said}");
+    assert!(first.ends_with("; the old code goes on serving (generation 1, 1 of 1 workers ready):"), "{said}");
     daemon.get("/").expect_body("good");
     let degraded = status(&daemon)["degraded"].clone();
     assert_eq!(degraded["generation"], 2);
@@ -216,6 +219,20 @@ fn reload_wait_prints_the_traceback_of_code_that_cannot_be_loaded() {
     daemon.scratch().write("deployed.py", GOOD);
     succeed(&daemon, &["reload", "--wait"]);
     assert_eq!((&status(&daemon)["degraded"], &status(&daemon)["generation"]), (&json!(null), &json!(3)));
+}
+
+#[test]
+fn programs_get_json_of_an_order_that_succeeds_and_of_one_that_fails() {
+    let daemon = start(deployed());
+    let json = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    assert_eq!(json(&rusgi(&daemon, &["reload", "--wait", "--json"])), json!({"generation": 2}));
+    assert_eq!(json(&rusgi(&daemon, &["scale", "1", "--json"])), json!({"least": 1, "most": 1}));
+    daemon.scratch().write("deployed.py", "def broken(:\n");
+    let output = rusgi(&daemon, &["reload", "--wait", "--json"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), String::new()));
+    let failure = json(&output);
+    assert_eq!(failure["status"], 500);
+    assert!(failure["text"].as_str().unwrap().contains("SyntaxError"), "{failure}");
 }
 
 #[test]
@@ -231,7 +248,7 @@ fn reload_wait_waits_for_the_reload_it_asked_for() {
         daemon.log.await_line(&["it follows the start that goes on"]);
         arrival.open();
         let said = waiting.join().unwrap();
-        assert!(said.contains("\"generation\":3"), "{said}");
+        assert!(said.contains("generation 3 serves"), "{said}");
     });
 }
 
@@ -246,6 +263,7 @@ fn a_stop_ends_the_wait_for_a_reload() {
         daemon.signal(Signal::SIGTERM);
         let output = waiting.join().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+        assert_eq!(text(&output.stderr), "rusgi: no reload: rusgi is stopping\n");
     });
     daemon.wait().expect(0);
 }
@@ -254,7 +272,8 @@ fn a_stop_ends_the_wait_for_a_reload() {
 fn scale_changes_the_number_of_workers() {
     let daemon = start(Serve::app("hello"));
     for count in [3, 1] {
-        succeed(&daemon, &["scale", &count.to_string()]);
+        let said = succeed(&daemon, &["scale", &count.to_string()]);
+        assert!(said.starts_with(&format!("scaling to {count} worker")), "{said}");
         assert!(process::eventually(|| daemon.workers().len() == count));
     }
     assert_eq!(rusgi(&daemon, &["scale", "0"]).status.code(), Some(78));
