@@ -59,6 +59,9 @@ fn describe(status: &Value) -> String {
     if let Some(candidate) = status["candidate"].as_u64() {
         text += &format!("generation {candidate} is being started\n");
     }
+    if status["outage"].is_object() {
+        text += &describe_outage(&status["outage"]);
+    }
     if status["degraded"].is_object() {
         text += &describe_failure(status);
     }
@@ -84,6 +87,15 @@ fn describe_load(status: &Value) -> String {
         text += &format!("{}: {waiting}\n", plain(&queue["address"]));
     }
     text
+}
+
+fn describe_outage(outage: &Value) -> String {
+    let next = match outage["retry_in"].as_f64() {
+        Some(seconds) => format!("the next one is started in {seconds:.0} s"),
+        None => "one is being started".to_owned(),
+    };
+    let lasted = outage["lasted"].as_f64().unwrap_or_default();
+    indented(&format!("down: no worker has served for {lasted:.0} s; {next}\n"), plain(&outage["reason"]))
 }
 
 fn describe_failure(status: &Value) -> String {
@@ -127,6 +139,7 @@ mod tests {
             "version": "1.2.3", "pid": 7, "state": "ready", "generation": 1, "candidate": 3, "wanted": 2,
             "least": 2, "most": 8,
             "degraded": {"generation": 2, "reason": "Traceback\nSyntaxError"}, "threads": 2, "busy": 1,
+            "outage": {"lasted": 12.3, "reason": "worker 1 died: SIGSEGV", "retry_in": 4.1},
             "valve": {"state": "open", "wait": 3.0, "refused": 7, "left": 2},
             "queues": [
                 {"address": "unix:/a", "length": 3, "limit": 64},
@@ -143,6 +156,7 @@ mod tests {
         let words = [
             "scaled by load: 2 to 8 workers\n",
             "generation 3 is being started",
+            "down: no worker has served for 12 s; the next one is started in 4 s\n    worker 1 died: SIGSEGV\n",
             "degraded: generation 2",
             "    SyntaxError\n",
             "1 of 2 threads busy\n",

@@ -1,7 +1,9 @@
 //! More requests than can be served: what is seen of them, and what becomes of them.
 
 use std::{
-    fs, thread,
+    fs,
+    process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     crowd::{Crowd, Tally},
-    daemon::{Daemon, Serve},
+    daemon::{Daemon, Serve, executable},
     gate::Gate,
     http, load,
     nginx::Nginx,
@@ -232,11 +234,28 @@ fn a_site_that_cannot_be_started_says_so_until_it_can() {
         assert!(reply.header("Retry-After").is_some(), "{reply:?}");
         assert_eq!(reply.text(), "503 Service Unavailable\n\nthe application cannot be started.\n");
     }
-    assert_eq!(status(&daemon)["valve"]["state"], "down");
+    expect_down(&daemon, "RuntimeError: a secret of the application");
     fs::remove_file(broken).unwrap();
     daemon.log.await_line(&["a worker is ready after", "requests were answered with 503"]);
     daemon.get("/").expect_body("well");
-    assert_eq!(status(&daemon)["valve"]["state"], "closed");
+    let status = status(&daemon);
+    assert_eq!((&status["state"], &status["valve"]["state"]), (&json!("ready"), &json!("closed")));
+    assert_eq!(status["outage"], json!(null));
+}
+
+/// Asserts that everything an operator asks has the same word for it, and the reason.
+fn expect_down(daemon: &Daemon, reason: &str) {
+    let status = status(daemon);
+    assert_eq!((&status["state"], &status["valve"]["state"]), (&json!("down"), &json!("down")));
+    assert_eq!(status["outage"]["reason"], reason);
+    let socket = daemon.scratch().join("admin.sock");
+    let mut probe = Peer::unix(&socket);
+    probe.send(http::request("GET", "/readyz"));
+    probe.reply().expect(503).expect_body("not ready: down\n");
+    let output = Command::new(executable()).args(["status", "--admin-socket"]).arg(&socket).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(" down: generation 1, 0 of 1 workers ready"), "{said}");
+    assert!(said.contains("down: no worker has served for") && said.contains(reason), "{said}");
 }
 
 #[test]

@@ -72,6 +72,17 @@ fn the_status_tells_of_a_worker_that_is_missing() {
 }
 
 #[test]
+fn the_status_tells_that_no_worker_serves_and_of_what_the_last_one_died() {
+    let systemd = Systemd::new();
+    let daemon = systemd.manage(Serve::app("hello")).start();
+    systemd.await_line("READY=1");
+    process::signal(daemon.workers()[0], Signal::SIGKILL);
+    systemd.await_line("STATUS=down: no worker serves (worker 1 died: SIGKILL); 0 of 1 worker ready");
+    systemd.await_line("STATUS=1 of 1 worker ready");
+    daemon.stop();
+}
+
+#[test]
 fn stopping_is_told_before_requests_in_flight_have_finished() {
     let (systemd, gate) = (Systemd::new(), Gate::new());
     let daemon = systemd.manage(Serve::app("respond").gate(&gate)).start();

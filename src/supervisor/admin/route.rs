@@ -56,7 +56,7 @@ pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Ins
     match *route {
         "/livez" => said(200, "alive"),
         "/readyz" if fleet.is_ready() => said(200, "ready"),
-        "/readyz" => said(503, "not ready"),
+        "/readyz" => said(503, &format!("not ready: {}", fleet.state())),
         "/status" => (status(fleet.status(now), load), None),
         "/reload" => reload(request, fleet),
         "/upgrade" => upgrade(request, fleet),

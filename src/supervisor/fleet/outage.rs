@@ -49,6 +49,11 @@ impl Outage {
         }
     }
 
+    /// Since when nobody serves, and what went wrong last.
+    pub(super) fn since(&self) -> Option<(Instant, &str)> {
+        self.since.map(|since| (since, &*self.cause))
+    }
+
     /// The application could not be loaded.
     pub(super) fn load_failed(&mut self, report: &str) {
         self.cause = gist(report).to_owned();
@@ -61,7 +66,7 @@ impl Fleet {
     pub(in crate::supervisor) fn situation(&self, now: Instant) -> Situation<'_> {
         match self.phase {
             Phase::Running if !self.history.was_ready => Situation::Starting,
-            Phase::Running if self.is_down(now) => Situation::Down(Down {
+            Phase::Running if self.is_hopeless(now) => Situation::Down(Down {
                 cause: &self.outage.cause,
                 is_unloadable: self.outage.is_unloadable,
                 retry_in: self.next_start().map(|at| at.saturating_duration_since(now)).unwrap_or_default(),
@@ -78,14 +83,14 @@ impl Fleet {
 
     /// Notes since when nobody serves.
     pub(super) fn notice_outage(&mut self, now: Instant) {
-        if self.roster.iter().any(|(_, place)| place.life.is_ready()) {
+        if self.roster.has_ready() {
             self.outage = Outage::default();
         } else {
             self.outage.since.get_or_insert(now);
         }
     }
 
-    fn is_down(&self, now: Instant) -> bool {
+    fn is_hopeless(&self, now: Instant) -> bool {
         let is_long = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
         let serving = self.succession.serving();
         let worst = self.roster.of(serving).map(|(_, place)| place.life.failures()).max();

@@ -104,6 +104,11 @@ impl Roster {
         self.of(generation).filter(|(_, place)| place.is_serving()).count()
     }
 
+    /// Whether any worker accepts connections.
+    pub(super) fn has_ready(&self) -> bool {
+        self.iter().any(|(_, place)| place.life.is_ready())
+    }
+
     /// How many processes there are.
     pub(super) fn living(&self) -> usize {
         self.iter().filter(|(_, place)| place.life.pid().is_some()).count()

@@ -24,10 +24,13 @@ impl Fleet {
     fn serving_text(&self) -> String {
         let serving = self.succession.serving();
         let (ready, wanted) = (self.roster.serving(serving), self.plan.wanted());
-        let mut text = format!("{ready} of {wanted} ready, application {}", self.plan.application);
-        if self.succession.failure().is_some() {
-            text = format!("degraded: still serving generation {serving}; {text}");
-        }
+        let text = format!("{ready} of {wanted} ready, application {}", self.plan.application);
+        let text = match (self.outage.since(), self.succession.failure()) {
+            (Some((_, "")), _) if self.is_down() => format!("down: no worker serves; {text}"),
+            (Some((_, cause)), _) if self.is_down() => format!("down: no worker serves ({cause}); {text}"),
+            (_, Some(_)) => format!("degraded: still serving generation {serving}; {text}"),
+            _ => text,
+        };
         match self.upgrade.describe() {
             Some(("starting", Some(pid), _)) => format!("upgrading: pid {pid} is starting; {text}"),
             Some(("failed", ..)) => format!("upgrade failed; {text}"),

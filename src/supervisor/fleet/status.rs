@@ -13,7 +13,7 @@ pub(crate) struct Status {
     pub(crate) version: &'static str,
     /// The supervisor's process.
     pub(crate) pid: u32,
-    /// `starting`, `ready`, `reloading` or `stopping`.
+    /// `starting`, `ready`, `down`, `reloading` or `stopping`.
     pub(crate) state: &'static str,
     /// The generation that serves.
     pub(crate) generation: u32,
@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) candidate: Option<u32>,
     /// Why the latest generation does not serve.
     pub(crate) degraded: Option<Degraded>,
+    /// That no worker serves, and why.
+    pub(crate) outage: Option<OutageStatus>,
     /// What has become of the latest upgrade.
     pub(crate) upgrade: Option<UpgradeStatus>,
     /// How many workers are wanted now.
@@ -40,6 +42,17 @@ pub(crate) struct Degraded {
     pub(crate) generation: u32,
     /// The traceback, or how it ended.
     pub(crate) reason: String,
+}
+
+/// A time in which no worker serves, although there was one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct OutageStatus {
+    /// How long it has lasted, in seconds.
+    pub(crate) lasted: f64,
+    /// The last thing that went wrong; empty where nothing did.
+    pub(crate) reason: String,
+    /// Seconds until another worker is started; nothing while one starts.
+    pub(crate) retry_in: Option<f64>,
 }
 
 /// The latest attempt to replace this process by another.
@@ -87,12 +100,20 @@ impl Fleet {
             candidate: self.succession.candidate(),
             degraded: degraded
                 .map(|failure| Degraded { generation: failure.generation, reason: failure.report.clone() }),
+            outage: self.outage_status(now),
             upgrade: self.upgrade_status(),
             wanted: self.plan.workers,
             least: self.plan.range.least,
             most: self.plan.range.most,
             workers: workers.collect(),
         }
+    }
+
+    fn outage_status(&self, now: Instant) -> Option<OutageStatus> {
+        let (since, reason) = self.outage.since().filter(|_| self.is_down())?;
+        let retry_in = self.next_start().map(|at| at.saturating_duration_since(now).as_secs_f64());
+        let lasted = now.saturating_duration_since(since).as_secs_f64();
+        Some(OutageStatus { lasted, reason: reason.to_owned(), retry_in })
     }
 
     fn upgrade_status(&self) -> Option<UpgradeStatus> {
@@ -102,13 +123,19 @@ impl Fleet {
 
     /// Whether requests are served: all workers have been ready once, and at least one is now.
     pub(in crate::supervisor) fn is_ready(&self) -> bool {
-        let is_serving = self.roster.iter().any(|(_, place)| place.life.is_ready());
-        self.phase == Phase::Running && self.history.was_announced && is_serving
+        self.phase == Phase::Running && self.history.was_announced && self.roster.has_ready()
     }
 
-    fn state(&self) -> &'static str {
+    /// Whether nobody serves who is to: the reason why it is not ready, once it has been.
+    pub(super) fn is_down(&self) -> bool {
+        self.phase == Phase::Running && self.history.was_announced && !self.roster.has_ready()
+    }
+
+    /// The state's name, as operators read it.
+    pub(in crate::supervisor) fn state(&self) -> &'static str {
         match self.phase {
             Phase::Running if !self.history.was_announced => "starting",
+            Phase::Running if self.is_down() => "down",
             Phase::Running if self.succession.is_settled() => "ready",
             Phase::Running => "reloading",
             Phase::Stopping { .. } | Phase::Over(_) => "stopping",

@@ -69,6 +69,27 @@ fn the_reason_why_it_cannot_be_loaded_says_more_than_the_exit_code() {
 }
 
 #[test]
+fn a_fleet_is_down_exactly_when_it_was_ready_and_is_not() {
+    let mut play = Play::loaded(1);
+    let state = |play: &Play| (play.fleet.state(), play.fleet.is_ready());
+    assert_eq!(state(&play), ("starting", false));
+    play.birth();
+    play.tell(Event::Ready { slot: 1 });
+    assert_eq!(state(&play), ("ready", true));
+    play.die(101, SEGFAULT);
+    assert_eq!(state(&play), ("down", false));
+    assert!(play.fleet.standing().text.starts_with("down: no worker serves (worker 1 died: SIGSEGV); 0 of 1"));
+    // Whatever is being loaded, nobody serves.
+    play.tell(Event::Reload);
+    assert_eq!(state(&play), ("down", false));
+    play.pass(2500);
+    let outage = play.fleet.status(play.now).outage.unwrap();
+    assert_eq!((outage.lasted, &*outage.reason), (2.5, "worker 1 died: SIGSEGV"));
+    play.tell(Event::Stop(Stop::Gracefully));
+    assert_eq!((state(&play), play.fleet.status(play.now).outage), (("stopping", false), None));
+}
+
+#[test]
 fn one_that_serves_is_enough() {
     let mut play = Play::ready(2);
     play.die(101, Ending::Signal(9));
