@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::supervisor::backoff::Backoff;
+use crate::supervisor::{backoff::Backoff, ending::Ending};
 
 /// A place for one worker, and where the life of the one in it stands.
 ///
@@ -19,6 +19,8 @@ pub(super) struct WorkerLife {
     state: State,
     backoff: Backoff,
     kill_at: Option<Instant>,
+    /// Why the worker there is was killed.
+    sentence: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ enum State {
 }
 
 /// The end of one worker process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Death {
     /// The process that was.
     pub(super) pid: i32,
@@ -43,12 +45,21 @@ pub(super) struct Death {
     pub(super) pause: Duration,
     /// Quick deaths in a row in this place, this one included.
     pub(super) in_a_row: u32,
+    /// Why it was killed, if the supervisor did that.
+    pub(super) sentence: Option<String>,
+}
+
+impl Death {
+    /// How it came about, in words.
+    pub(super) fn describe(&self, ending: Ending) -> String {
+        self.sentence.as_ref().map_or_else(|| ending.to_string(), |sentence| format!("{ending}, because {sentence}"))
+    }
 }
 
 impl WorkerLife {
     /// A place whose first worker is due now.
     pub(super) fn due(now: Instant) -> Self {
-        Self { state: State::Due { at: now }, backoff: Backoff::default(), kill_at: None }
+        Self { state: State::Due { at: now }, backoff: Backoff::default(), kill_at: None, sentence: None }
     }
 
     /// When a worker is to be asked for, if this place waits for that.
@@ -156,6 +167,12 @@ impl WorkerLife {
         self.kill_at = None;
     }
 
+    /// The worker was killed for that reason.
+    pub(super) fn condemned(&mut self, reason: &str) {
+        self.killed();
+        self.sentence = Some(reason.to_owned());
+    }
+
     /// Quick deaths in a row in this place so far; they are forgotten at the first death after a long life.
     pub(super) fn failures(&self) -> u32 {
         self.backoff.deaths()
@@ -176,6 +193,7 @@ impl WorkerLife {
             was_ready: was_draining || self.is_ready(),
             pause,
             in_a_row: self.backoff.deaths(),
+            sentence: self.sentence.take(),
         };
         self.state = State::Due { at: now + pause };
         Some(death)
@@ -254,6 +272,18 @@ mod tests {
         worker.draining(later);
         worker.hung_up(now);
         assert_eq!(worker.kill_at(), Some(later));
+    }
+
+    #[test]
+    fn a_death_names_the_reason_of_a_kill_and_the_next_one_does_not() {
+        let now = Instant::now();
+        let mut worker = starting(now);
+        worker.condemned("it is too large");
+        let killed = Ending::Signal(libc::SIGKILL);
+        assert_eq!(worker.ended(now).unwrap().describe(killed), "SIGKILL, because it is too large");
+        worker.requested();
+        worker.forked(2, now + SOON);
+        assert_eq!(worker.ended(now).unwrap().describe(killed), "SIGKILL");
     }
 
     #[test]

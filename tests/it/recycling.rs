@@ -69,12 +69,33 @@ fn a_request_that_takes_all_memory_is_cut_and_its_worker_replaced() {
     // At a MiB every two milliseconds the limit is reached after 0.4 seconds.
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let said = daemon.log.await_line(&["is killed", "more than the 200 MiB of --max-rss-hard"]);
-    daemon.log.await_line(&["died: SIGKILL; replacing it"]);
+    let reason = "more than the 200 MiB of --max-rss-hard; replacing it";
+    daemon.log.await_line(&["died: SIGKILL, because it uses ", reason]);
     let doomed = before.iter().find(|pid| said.contains(&format!("pid {pid}"))).unwrap();
     daemon.log.await_line(&[&format!("pid {doomed} has ended (SIGKILL)"), "method=GET", "path=/to", "age="]);
     assert!(process::eventually(|| daemon.workers().len() == 2 && !daemon.workers().contains(doomed)));
     daemon.get("/");
     assert_eq!(daemon.log.with(&["is killed"]).len(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn an_outage_for_lack_of_memory_names_the_limit() {
+    let serve = Serve::app("swollen").option("--max-rss-hard", "200m").option("--chdir", ".");
+    // Until it is broken, it is small; from then on it outgrows the limit while it is imported.
+    let source = "import gate, os, time\nif os.path.exists('broken'):\n    held = bytearray(300 << 20); time.sleep(60)\n\n\
+        def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'well']\n";
+    serve.scratch().write("swollen.py", source);
+    let admin = serve.scratch().join("admin.sock");
+    let daemon = serve.option("--admin-socket", &admin).start();
+    daemon.scratch().write("broken", "");
+    process::signal(daemon.workers()[0], Signal::SIGKILL);
+    let reason = "of memory, more than the 200 MiB of --max-rss-hard";
+    daemon.log.await_line(&["no worker serves (worker 1 died: SIGKILL, because it uses ", reason, "answered with 503"]);
+    let mut peer = Peer::unix(&admin);
+    peer.send(http::request("GET", "/status"));
+    let outage = peer.reply().expect(200).json()["outage"]["reason"].clone();
+    assert!(outage.as_str().unwrap().ends_with(reason), "{outage}");
     daemon.stop();
 }
 

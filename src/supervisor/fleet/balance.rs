@@ -52,7 +52,7 @@ impl Fleet {
         let Some((place, pid)) = place.and_then(|place| place.life.pid().map(|pid| (place, pid))) else {
             return;
         };
-        place.life.killed();
+        place.life.condemned(reason);
         error!("worker {slot} (pid {pid}) is killed, with what it is serving: {reason}");
         self.actions.push_back(Action::Kill { pid });
     }

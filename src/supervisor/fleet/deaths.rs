@@ -46,17 +46,17 @@ impl Fleet {
     }
 
     fn worker_died(&mut self, (slot, generation): (u32, u32), death: &life::Death, ending: Ending, now: Instant) {
-        let pid = death.pid;
+        let (pid, how) = (death.pid, death.describe(ending));
         if self.succession.candidate() == Some(generation) {
-            return self.discard(format!("worker {slot} (pid {pid}) died: {ending}"), now);
+            return self.discard(format!("worker {slot} (pid {pid}) died: {how}"), now);
         }
         if let Some(exit) = self.verdict(ending, death.in_a_row) {
             let advice = advice(exit, death.in_a_row);
-            let reason = format!("worker {slot} (pid {pid}) died before it was ready: {ending}; {advice}");
+            let reason = format!("worker {slot} (pid {pid}) died before it was ready: {how}; {advice}");
             return self.give_up(exit, reason, now);
         }
-        self.outage.died(&format!("worker {slot}"), ending);
-        error!("worker {slot} (pid {pid}) died: {ending}; replacing it{}", after(death.pause));
+        self.outage.died(&format!("worker {slot}"), &how);
+        error!("worker {slot} (pid {pid}) died: {how}; replacing it{}", after(death.pause));
     }
 
     pub(super) fn forkserver_refused(&mut self, generation: u32, error: &io::Error, now: Instant) {
@@ -96,7 +96,7 @@ impl Fleet {
             let advice = advice(exit, death.in_a_row);
             return self.give_up(exit, format!("forkserver g{number} (pid {pid}) died: {ending}; {advice}"), now);
         }
-        self.outage.died(&format!("forkserver g{number}"), ending);
+        self.outage.died(&format!("forkserver g{number}"), &ending.to_string());
         error!(
             "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
             after(death.pause),

@@ -290,11 +290,12 @@ impl Fleet {
         for (slot, place) in overdue {
             let Some(pid) = place.life.pid() else { continue };
             if place.life.is_starting() {
+                place.life.condemned("it has not loaded the application within --start-timeout");
                 error!("worker {slot} (pid {pid}) has not loaded the application within --start-timeout; killing it");
             } else {
+                place.life.killed();
                 warn!("worker {slot} (pid {pid}) does not end by itself; killing it, its requests are cut");
             }
-            place.life.killed();
             self.actions.push_back(Action::Kill { pid });
         }
         for (number, one) in self.generations.iter_mut().filter(|(_, one)| is_due(one.kill_at())) {

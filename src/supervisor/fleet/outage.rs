@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::supervisor::{
-    ending::Ending,
     fleet::{Fleet, Phase},
     generation::Generation,
 };
@@ -42,10 +41,10 @@ pub(super) struct Outage {
 
 impl Outage {
     /// A process has died.
-    pub(super) fn died(&mut self, who: &str, ending: Ending) {
+    pub(super) fn died(&mut self, who: &str, how: &str) {
         // That it exits after it could not load says less than the reason.
         if !self.is_unloadable {
-            self.cause = format!("{who} died: {ending}");
+            self.cause = format!("{who} died: {how}");
         }
     }
 
