@@ -33,17 +33,23 @@ impl Line {
         Self { at: Utc::now(), level: Level::WARN, process, message, fields: Vec::new() }
     }
 
-    /// `TIME LEVEL process: message key=value`, with a line feed at its end; further lines of the message are indented.
+    /// `TIME LEVEL process: message key=value`, with a line feed at its end; further lines of the message come behind that, indented.
     pub(super) fn text(&self, colour: bool) -> String {
         let mut text = format!("{} ", self.at);
         let (on, off) = if colour { (self.colour(), "\x1b[0m") } else { ("", "") };
-        let written = write!(text, "{on}{:<5}{off} {}: {}", self.level, self.process, Printable(&self.message));
+        let message = self.message.trim_end();
+        let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
+        let written = write!(text, "{on}{:<5}{off} {}: {}", self.level, self.process, Printable(first));
         debug_assert!(written.is_ok());
         for (name, value) in &self.fields {
             let written = write!(text, " {name}={value}");
             debug_assert!(written.is_ok());
         }
         text.push('\n');
+        if !rest.is_empty() {
+            let written = writeln!(text, "    {}", Printable(rest));
+            debug_assert!(written.is_ok());
+        }
         text
     }
 
@@ -192,6 +198,13 @@ mod tests {
     fn a_message_of_several_lines_stays_one_event() {
         let message = "failed:\nTraceback\n  File\n";
         assert_eq!(text(message, vec![]), "INFO  worker 3: failed:\n    Traceback\n      File\n");
+    }
+
+    #[test]
+    fn fields_are_on_the_first_line_of_an_event() {
+        let fields = vec![("path", Value::Text("/a".to_owned())), ("age", Value::Unsigned(4))];
+        let lines = "INFO  worker 3: failed path=/a age=4\n    Traceback\n    E: x=1\n";
+        assert_eq!(text("failed\nTraceback\nE: x=1", fields), lines);
     }
 
     #[test]

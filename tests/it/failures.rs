@@ -19,6 +19,17 @@ fn an_exception_is_logged_once_with_method_path_and_request_id() {
 }
 
 #[test]
+fn the_first_line_of_an_exception_says_whose_request_it_was() {
+    let daemon = Serve::app("faults").start();
+    let packet = Packet::request("DELETE", "/before?ValueError").var("HTTP_X_REQUEST_ID", "id-7");
+    daemon.ask(&packet).expect(500);
+    let first = daemon.log.await_line(&["application raised an exception"]);
+    assert!(first.contains("ERROR worker 1: application raised an exception method=DELETE path=/before"), "{first}");
+    assert!(first.ends_with(" request_id=id-7"), "{first}");
+    assert_eq!(daemon.log.await_line(&["ValueError: asked for"]), "    ValueError: asked for");
+}
+
+#[test]
 fn the_page_of_a_500_is_plain_and_tells_nothing() {
     let daemon = Serve::app("faults").start();
     let reply = daemon.ask(&Packet::get("/before?ValueError")).expect(500);
