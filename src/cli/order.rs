@@ -77,9 +77,12 @@ impl Outcome {
         format!("{what} goes on serving (generation {serving}, {ready} of {} workers ready)", status["wanted"])
     }
 
-    /// How long it took, in seconds.
-    pub(super) fn seconds(&self) -> String {
-        format!("{:.1} s", self.took.as_secs_f64())
+    /// How long it took, as people read it.
+    pub(super) fn time(&self) -> String {
+        match self.took.as_secs() {
+            0 => format!("{} ms", self.took.as_millis()),
+            _ => format!("{:.1} s", self.took.as_secs_f64()),
+        }
     }
 
     fn json(&self) -> String {
@@ -111,6 +114,7 @@ mod tests {
         let words = "it goes on serving (generation 3, 1 of 2 workers ready)";
         assert_eq!(outcome("", Some(status)).survival_of("it"), words);
         assert_eq!(outcome("", None).survival_of("the old code"), "the old code goes on serving");
-        assert_eq!(outcome("", None).seconds(), "1.3 s");
+        let quick = Outcome { took: Duration::from_millis(41), ..outcome("", None) };
+        assert_eq!([quick, outcome("", None)].map(|outcome| outcome.time()), ["41 ms", "1.3 s"]);
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args) -> u8 {
 }
 
 fn tell(outcome: &Outcome) -> String {
-    let (generation, took) = (&outcome.facts["generation"], outcome.seconds());
+    let (generation, took) = (&outcome.facts["generation"], outcome.time());
     match outcome.status {
         200 => format!("reloaded in {took}: generation {generation} serves"),
         202 => format!(

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> u8 {
 }
 
 fn tell(outcome: &Outcome) -> String {
-    let took = outcome.seconds();
+    let took = outcome.time();
     match outcome.status {
         200 => format!("upgraded in {took}: pid {} serves", outcome.facts["pid"]),
         202 => "upgrade begun: a new rusgi is to serve once it is ready; rusgi status tells how it fares".to_owned(),

@@ -194,7 +194,7 @@ fn reload_wait_returns_when_the_new_code_serves() {
     let daemon = start(deployed());
     daemon.scratch().write("deployed.py", &GOOD.replace("good", "better"));
     let said = succeed(&daemon, &["reload", "--wait"]);
-    assert!(said.starts_with("reloaded in ") && said.ends_with(" s: generation 2 serves\n"), "{said}");
+    assert!(said.starts_with("reloaded in ") && said.ends_with("s: generation 2 serves\n"), "{said}");
     assert_eq!(status(&daemon)["generation"], 2);
     assert!(process::eventually(|| daemon.get("/").text() == "better"));
 }

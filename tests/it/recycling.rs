@@ -147,6 +147,12 @@ fn code_that_cannot_be_loaded_any_more_does_not_take_the_worn_workers_place() {
     daemon.log.await_line(&["died", "replacing it in"]);
     (0..20).for_each(|_| drop(daemon.get("/").expect_body("good")));
     assert!(daemon.workers().starts_with(&first));
+    // The traceback is told once, however often loading is tried.
+    let reason = "ModuleNotFoundError: No module named 'no_such_module'";
+    daemon.log.await_line(&["deployed:application could not be loaded, same as before (3 times): ", reason]);
+    assert_eq!(daemon.log.with(&["Traceback"]).len(), 1);
+    daemon.scratch().write("deployed.py", "import another_module");
+    daemon.log.await_line(&["    ModuleNotFoundError: No module named 'another_module'"]);
     daemon.scratch().write("deployed.py", good);
     assert!(process::has_ended(first[0], DEADLINE));
     daemon.get("/").expect_body("good");

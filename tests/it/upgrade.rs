@@ -224,7 +224,7 @@ fn upgrade_wait_returns_when_the_new_process_serves_and_the_admin_socket_answers
     let status = status(&daemon);
     let said = text(&output.stdout);
     assert!(
-        said.starts_with("upgraded in ") && said.ends_with(&format!(" s: pid {} serves\n", status["pid"])),
+        said.starts_with("upgraded in ") && said.ends_with(&format!("s: pid {} serves\n", status["pid"])),
         "{said}"
     );
     assert_ne!(status["pid"], daemon.pid());

@@ -11,6 +11,7 @@ use crate::{
         exit::Exit,
         fleet::{
             Fleet, MOST_FAILURES, Phase,
+            outage::gist,
             plan::{advice, after, counted},
             roster::Role,
         },
@@ -124,6 +125,41 @@ impl Fleet {
         if !self.history.was_ready {
             return self.give_up(Exit::NotLoaded, report, now);
         }
-        error!("{report}");
+        error!("{}", self.history.complaint.word(report));
+    }
+}
+
+/// The load that has failed last, and how often in a row: nobody wants to read a traceback at every attempt.
+#[derive(Debug, Default)]
+pub(super) struct Complaint {
+    report: String,
+    times: u32,
+}
+
+impl Complaint {
+    /// What to log of `report`: the whole the first time, a line as long as it stays the same.
+    fn word(&mut self, report: String) -> String {
+        if self.report != report {
+            *self = Self { report, times: 1 };
+            return self.report.clone();
+        }
+        self.times += 1;
+        let (what, gist) = (self.report.lines().next().unwrap_or_default(), gist(&self.report));
+        format!("{what}, same as before ({} times): {gist}", self.times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_told_whole_until_it_is_known() {
+        let mut complaint = Complaint::default();
+        let [first, second] =
+            ["app could not be loaded\nTraceback\nKeyError: 1", "app could not be loaded\nKeyError: 2"];
+        let words = [first, first, first, second, second, first].map(|report| complaint.word(report.to_owned()));
+        let again = |times, gist| format!("app could not be loaded, same as before ({times} times): KeyError: {gist}");
+        assert_eq!(words, [first, &again(2, 1), &again(3, 1), second, &again(2, 2), first]);
     }
 }

@@ -32,6 +32,7 @@ pub(super) use upgrade::Upgraded;
 use crate::supervisor::{
     exit::Exit,
     fleet::{
+        deaths::Complaint,
         outage::Outage,
         plan::words,
         roster::{Role, Roster},
@@ -78,6 +79,8 @@ struct History {
     was_scaled: bool,
     /// Why a first start was given up.
     last_words: Option<String>,
+    /// What replacements have failed to load for, since somebody was ready last.
+    complaint: Complaint,
 }
 
 impl Fleet {
@@ -213,6 +216,7 @@ impl Fleet {
         }
         let generation = place.generation;
         self.history.was_ready = true;
+        self.history.complaint = Complaint::default();
         if generation != self.succession.serving() {
             return debug!("worker {slot} of generation {generation} is ready");
         }

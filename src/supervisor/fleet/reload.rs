@@ -87,7 +87,7 @@ impl Fleet {
         };
         let report = self.succession.failure().map_or("", |failure: &Failure| &failure.report);
         error!(
-            "{report}\nreload failed: generation {generation} is discarded; degraded: still serving generation {serving}"
+            "reload failed: generation {generation} is discarded; degraded: still serving generation {serving}: {report}"
         );
         self.dismiss_generation(generation, now);
     }
