@@ -83,6 +83,9 @@ pub enum Message {
         is_admin: bool,
         /// Device and inode of the Unix socket's file, where that is for the server to remove at its end.
         file: Option<(u64, u64)>,
+        /// Whether the socket ends with the server; one that does not say so may have it from systemd.
+        #[serde(default)]
+        is_ours: bool,
     },
     /// To a successor: these were all sockets.
     Inherited {

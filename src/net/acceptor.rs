@@ -26,7 +26,7 @@ use crate::net::{
 const TURN: usize = 16;
 
 /// How long a worker that drains still accepts what waits in the listen queue.
-const LAST_CALL: Duration = Duration::from_secs(1);
+pub const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long to leave the listen queue alone when there is no descriptor or memory for another connection.
 const SHORTAGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

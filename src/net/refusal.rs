@@ -56,6 +56,9 @@ pub enum Refusal {
     /// The server stops, and the request is not complete.
     #[error("the server is stopping, and the request was not complete")]
     Stopping,
+    /// The server stops, and no worker has had the time for the request.
+    #[error("the server is stopping: try again in a moment")]
+    Closing,
     /// More requests wait than can be served in time.
     #[error("too many requests are waiting: try again in a moment")]
     Overloaded {
@@ -109,7 +112,7 @@ impl Refusal {
             | Self::CutShort(_) => "400 Bad Request",
             Self::TooLarge { .. } => "413 Content Too Large",
             Self::SlowHead { .. } | Self::SlowBody { .. } => "408 Request Timeout",
-            Self::Stopping | Self::Overloaded { .. } | Self::Down { .. } => "503 Service Unavailable",
+            Self::Stopping | Self::Closing | Self::Overloaded { .. } | Self::Down { .. } => "503 Service Unavailable",
             Self::Application => "500 Internal Server Error",
             Self::RequestTimeout => "504 Gateway Timeout",
         }
@@ -119,7 +122,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Overloaded { retry_after } | Self::Down { retry_after, .. } => Some(*retry_after),
-            Self::Stopping => Some(1),
+            Self::Stopping | Self::Closing => Some(1),
             _ => None,
         }
     }

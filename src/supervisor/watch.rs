@@ -117,8 +117,11 @@ impl Watch {
     }
 
     fn end(mut self, exit: super::Exit) -> Ended {
-        self.report_end();
         sockets::remove_files(&mut self.listeners);
+        if situation(&self.fleet, self.equipment.predecessor.as_ref(), Instant::now()) == Situation::Closing {
+            self.equipment.valve.close(&self.listeners);
+        }
+        self.report_end();
         self.equipment.admin.close();
         info!("stopped");
         Ended::Exit(exit)
@@ -299,10 +302,8 @@ impl Watch {
     fn mind_queues(&mut self) {
         let now = Instant::now();
         let desks = self.fleet.desks();
-        // Until it has taken over, the queues are its predecessor's to mind.
-        let is_beside = self.equipment.predecessor.is_some();
-        let situation = if is_beside { Situation::Stopping } else { self.fleet.situation(now) };
-        let Equipment { scoreboard, valve, .. } = &mut self.equipment;
+        let Equipment { scoreboard, valve, predecessor, .. } = &mut self.equipment;
+        let situation = situation(&self.fleet, predecessor.as_ref(), now);
         valve.look(valve::View { listeners: &self.listeners, scoreboard, desks, situation }, now);
     }
 
@@ -326,6 +327,11 @@ impl Watch {
         let demand = Demand { busy, waiting: valve.waiting() };
         self.tell(Event::Demand(demand));
     }
+}
+
+/// How requests that wait now are going to fare; until it has taken over, the queues are its predecessor's to mind.
+fn situation<'f>(fleet: &'f Fleet, predecessor: Option<&Predecessor>, now: Instant) -> Situation<'f> {
+    if predecessor.is_some() { Situation::Stopping } else { fleet.situation(now) }
 }
 
 fn readable(source: &impl AsFd) -> PollFd<'_> {

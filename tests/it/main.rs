@@ -34,6 +34,7 @@ mod wsgi_errors;
 mod wsgi_input;
 
 mod broken_responses;
+mod closing;
 mod failures;
 mod hostile;
 mod admission;

@@ -85,15 +85,16 @@ pub fn passed() -> Result<Vec<Passed>, PassedError> {
     (FIRST..).zip(names).map(|(number, name)| take(number, name)).collect()
 }
 
-/// Takes over a listening socket from another process; `file` is what that one may remove until [`Listener::own_file`] is called here.
+/// Takes over a listening socket from another process; `file` is what that one may remove until [`Listener::own_file`] is called here,
+/// and `is_ours` whether nobody keeps the socket once that one and we have ended.
 ///
 /// # Errors
 /// When it is no listening stream socket.
-pub fn adopt(socket: OwnedFd, file: Option<(u64, u64)>) -> io::Result<Listener> {
+pub fn adopt(socket: OwnedFd, file: Option<(u64, u64)>, is_ours: bool) -> io::Result<Listener> {
     let address = describe(&socket)?.ok_or(Errno::NOTSOCK)?;
     let path = address.strip_prefix("unix:").map(Path::new);
     let file = path.zip(file).map(|(path, identity)| SocketFile::of_another(path, identity));
-    Ok(Listener { socket, address, file, guard: None })
+    Ok(Listener { socket, address, file, guard: None, is_ours })
 }
 
 /// The name under which systemd keeps the socket that listens on `address`, so that [`Passed::was_kept`] knows it again.
@@ -140,7 +141,7 @@ fn take(number: RawFd, name: String) -> Result<Passed, PassedError> {
     match describe(&socket) {
         Ok(Some(address)) => {
             let socket = ManuallyDrop::into_inner(socket);
-            Ok(Passed { listener: Listener { socket, address, file: None, guard: None }, name })
+            Ok(Passed { listener: Listener { socket, address, file: None, guard: None, is_ours: false }, name })
         }
         Ok(None) | Err(Errno::NOTSOCK) => Err(PassedError::NotListening { number, name }),
         Err(Errno::BADF) => Err(PassedError::Closed { number, name }),

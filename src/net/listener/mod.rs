@@ -36,6 +36,8 @@ pub struct Listener {
     address: String,
     file: Option<SocketFile>,
     guard: Option<Guard>,
+    /// Whether nobody keeps the socket once this server has ended.
+    is_ours: bool,
 }
 
 /// Why an address cannot be listened on.
@@ -123,7 +125,7 @@ impl Listener {
     /// When the system has no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
         let (address, guard) = (self.address.clone(), self.guard.clone());
-        Ok(Self { socket: self.socket.try_clone()?, address, file: None, guard })
+        Ok(Self { socket: self.socket.try_clone()?, address, file: None, guard, is_ours: self.is_ours })
     }
 
     /// Removes the Unix socket's file, unless another server has put its own in its place; for the supervisor, at exit.
@@ -147,6 +149,17 @@ impl Listener {
     /// Lets the Unix socket's file be for good: the socket outlives this process elsewhere.
     pub fn leave_file(&mut self) {
         self.file = None;
+        self.is_ours = false;
+    }
+
+    /// Whether the socket ends with this server: whoever waits then will not be served.
+    pub fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Whether only this machine can connect.
+    pub fn is_local(&self) -> bool {
+        self.address.parse::<Address>().is_ok_and(|address| address.is_local())
     }
 }
 
@@ -166,7 +179,7 @@ fn bind_tcp(tcp: SocketAddr, settings: &Listen) -> Result<Listener, BindError> {
     listen(&socket, settings.backlog).map_err(refused("listen"))?;
     let bound = getsockname(&socket).ok().and_then(|bound| SocketAddr::try_from(bound).ok());
     let address = bound.map_or(address, |bound| bound.to_string());
-    Ok(Listener { socket, address, file: None, guard: None })
+    Ok(Listener { socket, address, file: None, guard: None, is_ours: true })
 }
 
 fn set_tcp_options(socket: &OwnedFd, address: SocketAddr) -> rustix::io::Result<()> {

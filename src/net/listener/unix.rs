@@ -33,7 +33,7 @@ pub(super) fn bind_unix(path: &Path, address: &str, settings: &Listen) -> Result
     bind(&socket, &name).map_err(refused("bind"))?;
     let file = SocketFile::at(path).map_err(|source| BindError::Unknown { address: address.to_owned(), source })?;
     match open_to_peers(&socket, path, settings) {
-        Ok(()) => Ok(Listener { socket, address: address.to_owned(), file: Some(file), guard: None }),
+        Ok(()) => Ok(Listener { socket, address: address.to_owned(), file: Some(file), guard: None, is_ours: true }),
         Err((action, errno)) => {
             // The error we report is the first one.
             let _remains = file.remove();

@@ -77,6 +77,8 @@ struct History {
     was_announced: bool,
     /// An operator has changed how many workers there are to be.
     was_scaled: bool,
+    /// When the last workers accept no more, once we stop and nobody takes our place.
+    last_call: Option<Instant>,
     /// Why a first start was given up.
     last_words: Option<String>,
     /// What replacements have failed to load for, since somebody was ready last.

@@ -16,8 +16,10 @@ pub(in crate::supervisor) enum Situation<'a> {
     Serving,
     /// Whoever is started dies, again and again.
     Down(Down<'a>),
-    /// Nobody is to serve any more.
+    /// Nobody is to serve any more, but who waits may still be accepted: by workers that drain, or in a successor.
     Stopping,
+    /// Nobody accepts any more: whoever waits will not be served.
+    Closing,
 }
 
 /// Why nobody serves.
@@ -71,6 +73,7 @@ impl Fleet {
                 retry_in: self.next_start().map(|at| at.saturating_duration_since(now)).unwrap_or_default(),
             }),
             Phase::Running => Situation::Serving,
+            Phase::Stopping { .. } | Phase::Over(_) if self.is_closing(now) => Situation::Closing,
             Phase::Stopping { .. } | Phase::Over(_) => Situation::Stopping,
         }
     }

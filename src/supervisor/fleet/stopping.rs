@@ -1,13 +1,16 @@
 //! How the fleet comes to its end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use crate::supervisor::{
-    exit::Exit,
-    fleet::{Action, Fleet, GRACE, Phase, Stop, plan::words, roster::Role},
-    generation::Generation,
+use crate::{
+    net::acceptor::LAST_CALL,
+    supervisor::{
+        exit::Exit,
+        fleet::{Action, Fleet, GRACE, Phase, Stop, plan::words, roster::Role},
+        generation::Generation,
+    },
 };
 
 impl Fleet {
@@ -15,7 +18,7 @@ impl Fleet {
         if self.phase == Phase::Running {
             info!("stopping: requests in flight may take up to {}", words(self.plan.stop_timeout));
             self.call_off_upgrade(now);
-            self.drain(Exit::Stopped, now + self.plan.stop_timeout, true);
+            self.drain(Exit::Stopped, now + self.plan.stop_timeout, true, now);
         } else if stop == Stop::Gracefully && !self.hurry(now) {
             self.force("asked to stop again", now);
         }
@@ -28,12 +31,13 @@ impl Fleet {
     pub(super) fn give_up(&mut self, exit: Exit, reason: String, now: Instant) {
         error!("{reason}");
         self.history.last_words = Some(reason);
-        self.drain(exit, now + GRACE, true);
+        self.drain(exit, now + GRACE, true, now);
     }
 
     /// Has all workers finish what they have by `deadline`; what waits in the listen queue is for them unless others accept.
-    pub(super) fn drain(&mut self, exit: Exit, deadline: Instant, is_last: bool) {
+    pub(super) fn drain(&mut self, exit: Exit, deadline: Instant, is_last: bool, now: Instant) {
         self.phase = Phase::Stopping { exit, deadline, is_forced: false };
+        self.history.last_call = is_last.then(|| now + LAST_CALL + SLACK);
         for (slot, place) in self.roster.iter_mut() {
             place.role = Role::Leaving;
             if place.life.is_ready() {
@@ -45,6 +49,11 @@ impl Fleet {
                 self.actions.extend(place.life.pid().map(|pid| Action::Kill { pid }));
             }
         }
+    }
+
+    /// Whether no worker accepts any more, nor any other process in our place.
+    pub(super) fn is_closing(&self, now: Instant) -> bool {
+        self.history.last_call.is_some_and(|until| until <= now || self.roster.living() == 0)
     }
 
     /// Kills the workers that are left, and says which.
@@ -80,3 +89,6 @@ impl Fleet {
         self.phase = Phase::Over(exit);
     }
 }
+
+/// What a worker may hear of its end later than we say it.
+const SLACK: Duration = Duration::from_millis(100);

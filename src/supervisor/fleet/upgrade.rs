@@ -275,7 +275,7 @@ impl Fleet {
         self.upgrade.state = State::Heir { pid, is_hurried: false };
         let (own, left) = (std::process::id(), counted(self.roster.living(), "worker"));
         info!("upgraded: pid {pid} serves in place of pid {own}, whose {left} may finish what is in flight");
-        self.drain(Exit::Stopped, now + self.plan.leave_timeout, false);
+        self.drain(Exit::Stopped, now + self.plan.leave_timeout, false, now);
     }
 
     /// The first word to stop after a hand-over only makes haste: nobody has been told before.

@@ -68,7 +68,8 @@ impl Watch {
     /// They wait in the channel until somebody reads them.
     fn hand_sockets(&mut self, channel: &Channel) -> io::Result<()> {
         let hand = |is_admin, listener: &Listener| {
-            channel.try_send_with_fd(&Message::Listener { is_admin, file: listener.file() }, listener.as_fd())
+            let (file, is_ours) = (listener.file(), listener.is_ours());
+            channel.try_send_with_fd(&Message::Listener { is_admin, file, is_ours }, listener.as_fd())
         };
         self.listeners.iter().try_for_each(|listener| hand(false, listener))?;
         self.equipment.admin.listeners().try_for_each(|listener| hand(true, listener))?;

@@ -86,8 +86,8 @@ impl Predecessor {
         let mut inheritance = Inheritance::default();
         loop {
             match self.channel.try_recv()? {
-                Some((Message::Listener { is_admin, file }, Some(socket))) => {
-                    let listener = activation::adopt(socket, file)?;
+                Some((Message::Listener { is_admin, file, is_ours }, Some(socket))) => {
+                    let listener = activation::adopt(socket, file, is_ours)?;
                     let list = if is_admin { &mut inheritance.admin } else { &mut inheritance.listeners };
                     list.push(listener);
                 }

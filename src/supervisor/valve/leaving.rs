@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown},
+    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt},
 };
 
 use crate::net::listener::Listener;
@@ -37,7 +37,7 @@ struct Connection {
 /// What has become of the one in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turned {
-    /// It has its answer.
+    /// It has its answer, or was reset.
     Away,
     /// It had left before.
     Gone,
@@ -50,13 +50,9 @@ pub(super) enum Turned {
 impl Leaving {
     /// Accepts who has waited longest at `listener` and answers `page`.
     pub(super) fn turn_away(&mut self, listener: &Listener, page: &[u8], now: Instant) -> Turned {
-        let socket = match listener.accept() {
+        let socket = match accept(listener) {
             Ok(socket) => socket,
-            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                return Turned::Shortage(error);
-            }
-            Err(Errno::CONNABORTED) => return Turned::Gone,
-            Err(_) => return Turned::Nobody,
+            Err(turned) => return turned,
         };
         // The first bytes on a new socket always find room.
         let is_sent = send(&socket, page, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) == Ok(page.len());
@@ -73,6 +69,16 @@ impl Leaving {
         Turned::Away
     }
 
+    /// Accepts who has waited longest at `listener`, a TCP socket, and resets the connection.
+    pub(super) fn reset(&mut self, listener: &Listener) -> Turned {
+        match accept(listener) {
+            // A close without lingering resets (socket(7), SO_LINGER).
+            Ok(socket) if sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).is_ok() => Turned::Away,
+            Ok(_) => Turned::Gone,
+            Err(turned) => turned,
+        }
+    }
+
     /// Reads what has come, and closes who has left or has had its time.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.connections.retain_mut(|connection| now < connection.until && !connection.has_left());
@@ -82,6 +88,14 @@ impl Leaving {
     pub(super) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
+}
+
+fn accept(listener: &Listener) -> Result<OwnedFd, Turned> {
+    listener.accept().map_err(|error| match error {
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Turned::Shortage(error),
+        Errno::CONNABORTED => Turned::Gone,
+        _ => Turned::Nobody,
+    })
 }
 
 impl Connection {
@@ -167,6 +181,28 @@ mod tests {
         drop(second);
         assert_eq!(leaving.turn_away(&house.listener, PAGE, now), Turned::Gone);
         assert_eq!(leaving.turn_away(&house.listener, PAGE, now), Turned::Nobody);
+    }
+
+    #[test]
+    fn a_reset_is_seen_as_one() {
+        let tcp = "127.0.0.1:0".parse().unwrap();
+        let settings = Listen {
+            addresses: vec![Address::Tcp(tcp)],
+            is_default: false,
+            socket_mode: 0o600,
+            socket_owner: None,
+            backlog: 16,
+            admission: Admission::default(),
+        };
+        let listener = Listener::bind(&Address::Tcp(tcp), &settings).unwrap();
+        let mut visitor = std::net::TcpStream::connect(listener.address()).unwrap();
+        visitor.write_all(b"a request").unwrap();
+        let mut leaving = Leaving::default();
+        // The kernel holds a connection back until its data has come.
+        let turned = std::iter::from_fn(|| Some(leaving.reset(&listener))).find(|turned| *turned != Turned::Nobody);
+        assert_eq!(turned, Some(Turned::Away));
+        let error = visitor.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! It is part of the supervisor's loop: it does a bounded piece of work at a time and never waits for a peer.
 
 mod cadence;
+mod closing;
 mod gauges;
 mod judge;
 mod leaving;
@@ -220,16 +221,18 @@ impl Valve {
         let (shares, refusal) = match view.situation {
             Situation::Down(down) => (vec![BATCH; view.listeners.len()], refusal_of(down)),
             Situation::Stopping => return,
+            Situation::Closing => return self.dismiss(view.listeners, BATCH, now),
             Situation::Starting | Situation::Serving => (self.load.shares(excess), self.refusal()),
         };
+        let page = refusal.page(false);
         for (listener, share) in view.listeners.iter().zip(shares).filter(|(_, share)| *share > 0) {
-            self.turn_away(listener, share.min(BATCH), &refusal.page(false), now);
+            self.turn_away(listener, share.min(BATCH), |leaving| leaving.turn_away(listener, &page, now));
         }
     }
 
-    fn turn_away(&mut self, listener: &Listener, count: u64, page: &[u8], now: Instant) {
+    fn turn_away(&mut self, listener: &Listener, count: u64, mut turn: impl FnMut(&mut Leaving) -> Turned) {
         for _ in 0..count {
-            match self.leaving.turn_away(listener, page, now) {
+            match turn(&mut self.leaving) {
                 Turned::Away => self.refused += 1,
                 Turned::Gone => self.left += 1,
                 Turned::Nobody => return,
@@ -252,7 +255,7 @@ impl Valve {
     }
 
     fn tell(&mut self, view: View<'_>, at: Instant) {
-        if view.situation == Situation::Stopping {
+        if matches!(view.situation, Situation::Stopping | Situation::Closing) {
             return self.story.end();
         }
         let down = if let Situation::Down(down) = view.situation { Some(down.cause) } else { None };

@@ -11,6 +11,8 @@ use crate::supervisor::valve::judge::CALM;
 pub(super) struct Story {
     totals: Totals,
     episode: Option<Episode>,
+    /// Connections that were turned away because we stop.
+    pub(super) dismissed: u64,
 }
 
 /// Counts that only grow.

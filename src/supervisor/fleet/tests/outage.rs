@@ -100,3 +100,18 @@ fn one_that_serves_is_enough() {
     play.tell(Event::Stop(Stop::Gracefully));
     assert_eq!(play.fleet.situation(play.now), Situation::Stopping);
 }
+
+#[test]
+fn workers_that_drain_have_their_last_call_before_the_queue_is_closed() {
+    let mut play = Play::ready(1);
+    play.tell(Event::Stop(Stop::Gracefully));
+    play.pass(1000);
+    assert_eq!(play.fleet.situation(play.now), Situation::Stopping);
+    play.pass(1000);
+    assert_eq!(play.fleet.situation(play.now), Situation::Closing);
+    let mut play = Play::ready(1);
+    play.tell(Event::Stop(Stop::AtOnce));
+    assert_eq!(play.fleet.situation(play.now), Situation::Stopping);
+    play.die(101, KILLED);
+    assert_eq!(play.fleet.situation(play.now), Situation::Closing);
+}
