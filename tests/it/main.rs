@@ -34,7 +34,6 @@ mod wsgi_errors;
 mod wsgi_input;
 
 mod broken_responses;
-mod closing;
 mod failures;
 mod hostile;
 mod admission;
@@ -43,6 +42,7 @@ mod probes;
 mod process_one;
 mod admin;
 mod chaos;
+mod closing;
 mod crashes;
 mod endurance;
 mod log_destinations;
