@@ -35,7 +35,9 @@ pub enum Refusal {
         limit: u64,
     },
     /// The peer closed its side in the middle of the packet.
-    #[error("malformed packet at offset {0}: the peer stopped sending in the middle of it")]
+    #[error(
+        "malformed packet at offset {0}: the peer stopped sending in the middle of it: web servers do not, is it a probe?"
+    )]
     CutShort(usize),
     /// The packet did not arrive within the head timeout.
     #[error("packet incomplete at offset {seen} after {within:?}")]

@@ -16,6 +16,17 @@ pub(super) enum Ending {
 }
 
 impl Ending {
+    /// What to do about it, as the end of a phrase, where the signal alone tells little.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Signal(libc::SIGKILL) => " (not by rusgi: dmesg tells if the kernel was out of memory)",
+            Self::Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGABRT) => {
+                " (in native code, of an extension module mostly: PYTHONFAULTHANDLER=1 logs where)"
+            }
+            _ => "",
+        }
+    }
+
     /// Reads a status as `waitpid(2)` gives it.
     pub(super) fn from_status(status: i32) -> Self {
         if libc::WIFEXITED(status) {
@@ -48,6 +59,13 @@ mod tests {
 
     fn words(status: i32) -> String {
         Ending::from_status(status).to_string()
+    }
+
+    #[test]
+    fn advice_is_for_what_says_little() {
+        let [killed, crashed] = [libc::SIGKILL, libc::SIGSEGV].map(|signal| Ending::Signal(signal).advice());
+        assert!(killed.contains("dmesg") && crashed.contains("PYTHONFAULTHANDLER=1"));
+        assert_eq!([Ending::Code(1), Ending::Signal(libc::SIGTERM), Ending::Unknown].map(Ending::advice), [""; 3]);
     }
 
     #[test]

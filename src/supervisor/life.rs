@@ -50,6 +50,11 @@ pub(super) struct Death {
 }
 
 impl Death {
+    /// What to do about it, as the end of a phrase: nothing where the supervisor itself knows why.
+    pub(super) fn advice(&self, ending: Ending) -> &'static str {
+        if self.sentence.is_some() { "" } else { ending.advice() }
+    }
+
     /// How it came about, in words.
     pub(super) fn describe(&self, ending: Ending) -> String {
         self.sentence.as_ref().map_or_else(|| ending.to_string(), |sentence| format!("{ending}, because {sentence}"))

@@ -123,7 +123,10 @@ impl Watch {
         }
         self.report_end();
         self.equipment.admin.close();
-        info!("stopped");
+        match exit {
+            super::Exit::Stopped => info!("stopped"),
+            failed => error!("stopped with exit code {}: the lines above say why", failed.code()),
+        }
         Ended::Exit(exit)
     }
 

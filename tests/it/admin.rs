@@ -156,6 +156,7 @@ fn a_stopping_daemon_is_alive_and_not_ready() {
     ask(&daemon, "GET", "/livez").expect(200);
     ask(&daemon, "GET", "/readyz").expect(503);
     assert_eq!(status(&daemon)["workers"][0]["state"], "draining");
+    assert_eq!(text(&rusgi(&daemon, &["reload"]).stderr), "rusgi: no reload: rusgi is stopping\n");
     arrival.open();
     peer.reply().expect(200);
     daemon.wait().expect(0);

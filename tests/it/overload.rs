@@ -236,7 +236,7 @@ fn a_site_that_cannot_be_started_says_so_until_it_can() {
     }
     expect_down(&daemon, "RuntimeError: a secret of the application");
     fs::remove_file(broken).unwrap();
-    daemon.log.await_line(&["a worker is ready after", "requests were answered with 503"]);
+    daemon.log.await_line(&["a worker is ready after", "requests answered with 503 meanwhile: 3"]);
     daemon.get("/").expect_body("well");
     let status = status(&daemon);
     assert_eq!((&status["state"], &status["valve"]["state"]), (&json!("ready"), &json!("closed")));

@@ -121,7 +121,7 @@ fn what_outlasts_the_stop_timeout_is_cut_and_named() {
     assert!(start.elapsed() > Duration::from_millis(450), "{:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     let cut = stopped.log.lines().any(|line| line.contains("WARN") && line.contains(&worker.to_string()));
-    assert!(cut, "{}", stopped.log);
+    assert!(cut && stopped.log.contains("--stop-timeout is over"), "{}", stopped.log);
     peer.reply().expect_reset();
 }
 

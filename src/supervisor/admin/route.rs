@@ -83,6 +83,9 @@ fn status(fleet: Status, load: &LoadStatus) -> Answer {
 
 fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
     let generation = fleet.next_generation();
+    if fleet.outcome(generation).is_none() {
+        return said(503, &fleet.farewell());
+    }
     let answer = match request.parameter("wait") {
         Some(_) => Answer::After(Awaited::Reload(generation)),
         None => Answer::Now(Reply::json(202, format!("{{\"generation\":{generation}}}"))),

@@ -41,7 +41,10 @@ impl Fleet {
             Role::Leaving if matches!(ending, Ending::Code(0) | Ending::Unknown) => {
                 info!("worker {slot} (pid {pid}) stopped");
             }
-            Role::Leaving => warn!("worker {slot} (pid {pid}) died before it had finished its requests: {ending}"),
+            Role::Leaving => {
+                let how = death.describe(ending);
+                warn!("worker {slot} (pid {pid}) died before it had finished its requests: {how}");
+            }
             Role::Wanted | Role::Worn => self.worker_died((slot, generation), &death, ending, now),
         }
     }
@@ -57,7 +60,8 @@ impl Fleet {
             return self.give_up(exit, reason, now);
         }
         self.outage.died(&format!("worker {slot}"), &how);
-        error!("worker {slot} (pid {pid}) died: {how}; replacing it{}", after(death.pause));
+        let (hint, after) = (death.advice(ending), after(death.pause));
+        error!("worker {slot} (pid {pid}) died: {how}{hint}; replacing it{after}");
     }
 
     pub(super) fn forkserver_refused(&mut self, generation: u32, error: &io::Error, now: Instant) {

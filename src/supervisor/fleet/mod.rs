@@ -256,7 +256,10 @@ impl Fleet {
         self.judge_successor(now);
         match self.phase {
             Phase::Running => self.run(now),
-            Phase::Stopping { deadline, is_forced: false, .. } if now >= deadline => self.force("time is up", now),
+            Phase::Stopping { deadline, is_forced: false, .. } if now >= deadline => {
+                let limit = if self.upgrade.has_heir() { "as long as a request may take" } else { "--stop-timeout" };
+                self.force(&format!("{limit} is over"), now);
+            }
             Phase::Stopping { exit, deadline, is_forced: true } if now >= deadline => self.abandon(exit),
             Phase::Stopping { exit, .. } => self.finish(exit, now),
             Phase::Over(_) => {}

@@ -131,6 +131,11 @@ impl Upgrade {
         matches!(self.state, State::Nobody | State::Heir { .. })
     }
 
+    /// Whether another process has taken our place.
+    pub(super) fn has_heir(&self) -> bool {
+        matches!(self.state, State::Heir { .. })
+    }
+
     fn outcome(&self, attempt: u32) -> Upgraded<'_> {
         match (self.state, &self.failure) {
             (State::Heir { pid, .. }, _) => Upgraded::By(pid),

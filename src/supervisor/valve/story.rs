@@ -128,7 +128,7 @@ impl Episode {
         let Totals { refused, left, begun } = totals.since(self.before);
         let lasted = at.saturating_duration_since(self.began_at);
         if self.is_down {
-            info!("a worker is ready after {lasted:.1?} without: {refused} requests were answered with 503");
+            info!("a worker is ready after {lasted:.1?} without; requests answered with 503 meanwhile: {refused}");
         } else {
             info!(
                 "overload over after {lasted:.1?}: {refused} connections answered with 503, {left} had been left by their \
