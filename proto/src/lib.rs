@@ -6,6 +6,7 @@
 //!
 //! * [`Modifier1`] and [`Header`]: what kind of packet this is and how long its vars are;
 //! * [`Vars`]: the key/value block, checked once and borrowed ever after;
+//! * [`Pattern`]: what the blocks of one web server have in common;
 //! * [`Packet`] and [`PacketBuilder`]: both together, in either direction;
 //! * [`Decoder`]: a packet out of bytes that arrive in any split;
 //! * [`ResponseHead`]: the way back, refusing whatever would change its meaning on the wire;
@@ -38,6 +39,8 @@ mod header;
 
 mod vars;
 
+mod pattern;
+
 mod packet;
 
 mod decoder;
@@ -51,6 +54,7 @@ pub use error::{EncodeError, Fault, HeadError, ParseError};
 pub use header::Header;
 pub use modifier::Modifier1;
 pub use packet::{Packet, PacketBuilder, Parsed};
+pub use pattern::Pattern;
 pub use response_head::ResponseHead;
 pub use vars::{Iter, Vars};
 

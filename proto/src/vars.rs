@@ -151,7 +151,7 @@ fn string(input: &[u8]) -> Result<(&[u8], &[u8]), Short> {
 
 /// The string at the front of a checked block and what follows it.
 #[inline]
-fn split_string(block: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_string(block: &[u8]) -> Option<(&[u8], &[u8])> {
     // A third fewer instructions than `string`: nothing here has to say what was wrong.
     let (length, rest) = block.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))

@@ -104,6 +104,13 @@ impl Environs {
     /// # Errors
     /// MemoryError.
     pub(super) fn make<'py>(&mut self, py: Python<'py>, request: &Request<'_>) -> PyResult<Made<'py>> {
+        for shape in &mut self.shapes {
+            let mut seen = Seen::default();
+            if let Some(environ) = shape.refill(py, &request.vars, &mut seen)? {
+                let mount = seen.complete(&environ, request, &self.prefixes)?;
+                return Ok(Made { environ, mount });
+            }
+        }
         let mut seen = Seen::default();
         let environ = match self.shapes.iter_mut().find(|shape| shape.fits(&request.vars)) {
             Some(shape) => shape.fill(py, &request.vars, &mut seen)?,

@@ -312,3 +312,43 @@ fn what_nginx_sends_becomes_a_clean_environ() {
     }
     assert_eq!(shown["others"]["wsgi.input_terminated"], "True");
 }
+
+/// Vars of one order, and what each of them may be.
+const CHOICES: [(&str, &[&str]); 12] = [
+    ("QUERY_STRING", &["", "a=1", "b=2&c=3"]),
+    ("REQUEST_METHOD", &["GET", "GET", "GET", "OPTIONS"]),
+    ("CONTENT_TYPE", &["", "", "", "", "", "", "text/plain"]),
+    ("REQUEST_URI", &["/", "/a%20b?a=1", "/c"]),
+    ("PATH_INFO", &["/", "/a b", "/c", ""]),
+    ("SERVER_NAME", &["localhost", "localhost", "localhost", "localhost", ""]),
+    ("SERVER_PORT", &["80", "80", "80", "80", "80", "80", "443", ""]),
+    ("REQUEST_SCHEME", &["http", "http", "http", "http", "http", "https"]),
+    ("SCRIPT_NAME", &["", "", "", "", "", "/mounted"]),
+    ("HTTP_HOST", &["example.org:8000", "example.org:8000", "example.org:8000", "[::1]"]),
+    ("HTTP_COOKIE", &["", "session=1", "session=2"]),
+    ("HTTP_AUTHORIZATION", &["Basic YTpi", "Basic Yzpk"]),
+];
+
+/// The packet of this round: every value lasts for some rounds, each for another number of them.
+fn changing(round: usize) -> Packet {
+    CHOICES.iter().enumerate().fold(Packet::bare(), |packet, (number, (key, values))| {
+        packet.var(key, values[round / (1 + 3 * number) % values.len()])
+    })
+}
+
+#[test]
+fn an_environ_owes_nothing_to_the_requests_before() {
+    let daemon = Serve::app("echo").start();
+    let forgetful = Serve::app("echo").start();
+    // In between lies the point at which all values are learned anew.
+    for round in (0..300).chain(9_900..10_100) {
+        let packet = changing(round);
+        // An order of vars that has never been seen is built up from nothing.
+        let mut fresh = texts(&forgetful, &packet.clone().var(format!("FRESH_{round}"), ""));
+        assert_eq!(fresh.remove(&format!("FRESH_{round}")), Some(json!("")));
+        assert_eq!(texts(&daemon, &packet), fresh, "round {round}");
+        if round == 299 {
+            (0..9_500).for_each(|_| drop(daemon.ask(&packet)));
+        }
+    }
+}
