@@ -173,7 +173,7 @@ const MAX_QUOTED: usize = 80;
 
 /// Headers that belong to one connection, by RFC 9110 §7.6.1 and by RFC 2616 §13.5.1, which
 /// PEP 3333 refers to.
-const HOP_BY_HOP: [&[u8]; 10] = [
+static HOP_BY_HOP: [&[u8]; 10] = [
     b"connection",
     b"keep-alive",
     b"proxy-authenticate",
@@ -201,14 +201,12 @@ enum Field {
 impl Field {
     fn of(name: &[u8]) -> Self {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        if is(b"content-length") {
-            Self::ContentLength
-        } else if is(b"status") {
-            Self::Status
-        } else if HOP_BY_HOP.into_iter().any(is) {
-            Self::HopByHop
-        } else {
-            Self::EndToEnd
+        // Most names are of no length that means anything.
+        match name.len() {
+            6 if is(b"status") => Self::Status,
+            14 if is(b"content-length") => Self::ContentLength,
+            2 | 7 | 8 | 10 | 16..=19 if HOP_BY_HOP.iter().any(|other| is(other)) => Self::HopByHop,
+            _ => Self::EndToEnd,
         }
     }
 }

@@ -46,6 +46,7 @@ pub struct Connection {
     socket: RwLock<Option<OwnedFd>>,
     inflow: Mutex<Inflow>,
     rest: Mutex<Vec<Part>>,
+    has_rest: AtomicBool,
     /// The request's number in this process; 0 until something asks for it.
     number: AtomicU64,
     has_written: AtomicBool,
@@ -55,6 +56,10 @@ pub struct Connection {
     exchanges: AtomicU64,
     limits: Limits,
 }
+
+/// Another thread uses the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse;
 
 /// An exchange as it is when somebody else wants to end it.
 #[derive(Debug)]
@@ -94,6 +99,7 @@ impl Connection {
             socket: RwLock::new(None),
             inflow: Mutex::new(inflow),
             rest: Mutex::default(),
+            has_rest: AtomicBool::new(false),
             number: AtomicU64::new(0),
             has_written: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -117,6 +123,7 @@ impl Connection {
     fn adopt(&self, socket: OwnedFd) {
         self.has_written.store(false, Ordering::Relaxed);
         self.is_over.store(false, Ordering::Relaxed);
+        self.has_rest.store(false, Ordering::Relaxed);
         self.number.store(0, Ordering::Relaxed);
         let mut place = self.socket.write().unwrap_or_else(|poison| poison.into_inner());
         self.exchanges.store(self.exchanges.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -198,21 +205,32 @@ impl Connection {
         seen.is_ok_and(|(seen, is_half)| is_half || seen.intersects(PollFlags::HUP | PollFlags::ERR))
     }
 
-    /// Whether another thread is reading or writing, so that [`release`](Self::release) may have to wait for it.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        matches!(self.socket.try_write(), Err(TryLockError::WouldBlock))
+    /// Ends the exchange for the application's objects and returns the socket and what is left to write; `None` when it has
+    /// been ended already.
+    ///
+    /// # Errors
+    /// [`InUse`]: another thread is reading or writing, and [`release`](Self::release) has to wait for it.
+    pub fn try_release(&self) -> Result<Option<(OwnedFd, Vec<Part>)>, InUse> {
+        let mut place = match self.socket.try_write() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(InUse),
+        };
+        self.is_over.store(true, Ordering::Relaxed);
+        Ok(place.take().map(|socket| (socket, self.take_rest())))
     }
 
-    /// Ends the exchange for the application's objects and returns the socket, what was read, and what is left to write.
+    /// The same, once no other thread reads or writes; whoever waits in a read is told that no more comes.
     pub fn release(&self) -> Option<(OwnedFd, Vec<Part>)> {
         self.is_over.store(true, Ordering::Relaxed);
-        // A thread of the application may still be waiting in a read: end its wait before asking for the write lock.
-        if self.socket.try_write().is_err() {
-            drop(self.with_socket(|socket| Ok(shutdown(socket, Shutdown::Read)?)));
-        }
+        // A thread of the application may still be waiting in a read, and holds the lock until its wait ends.
+        drop(self.with_socket(|socket| Ok(shutdown(socket, Shutdown::Read)?)));
         let socket = self.socket.write().unwrap_or_else(|poison| poison.into_inner()).take()?;
-        Some((socket, mem::take(&mut *lock(&self.rest))))
+        Some((socket, self.take_rest()))
+    }
+
+    fn take_rest(&self) -> Vec<Part> {
+        if self.has_rest.load(Ordering::Relaxed) { mem::take(&mut *lock(&self.rest)) } else { Vec::new() }
     }
 
     /// Runs `act` on the socket, or fails once the exchange is over.
@@ -365,6 +383,7 @@ impl Outbound for Connection {
 
     fn hand_over(&self, rest: Vec<Part>) {
         *lock(&self.rest) = rest;
+        self.has_rest.store(true, Ordering::Relaxed);
     }
 }
 

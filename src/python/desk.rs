@@ -56,6 +56,8 @@ struct Objects {
     input: Py<Input>,
     disconnected: Py<Disconnected>,
     start_response: Py<StartResponse>,
+    /// The callable that an application gets: the former's method.
+    callable: Py<PyAny>,
 }
 
 /// `rusgi.disconnected`: tells an application whether anybody still waits for its response.
@@ -73,11 +75,13 @@ impl Disconnected {
 impl Objects {
     fn new(py: Python<'_>, exchange: &Arc<dyn Exchange>) -> PyResult<Self> {
         let reply = Arc::new(Reply::new(Arc::clone(exchange)));
+        let start_response = Bound::new(py, StartResponse::new(py, Arc::clone(&reply))?)?;
         Ok(Self {
             exchange: Arc::clone(exchange),
             input: Py::new(py, Input::new(Arc::clone(exchange)))?,
             disconnected: Py::new(py, Disconnected(Arc::clone(exchange)))?,
-            start_response: Py::new(py, StartResponse::new(py, Arc::clone(&reply))?)?,
+            callable: start_response.getattr(intern!(py, "start_response"))?.unbind(),
+            start_response: start_response.unbind(),
             reply,
         })
     }
@@ -88,12 +92,15 @@ impl Objects {
     }
 
     /// These objects, if nobody but this desk and its templates has a reference to one of them.
-    fn reusable(self, py: Python<'_>, templates: isize) -> Option<Self> {
+    fn reusable(self, py: Python<'_>, templates: isize, has_body: bool) -> Option<Self> {
+        if has_body {
+            self.input.get().reset();
+        }
         let writer = self.start_response.get().writer();
-        self.input.get().reset();
         let is_free = references(py, &self.input) == Some(1 + templates)
             && references(py, &self.disconnected) == Some(1 + templates)
-            && references(py, &self.start_response) == Some(1)
+            && references(py, &self.start_response) == Some(2)
+            && references(py, &self.callable) == Some(1)
             && references(py, writer) == Some(1);
         is_free.then_some(self)
     }
@@ -115,6 +122,13 @@ impl Drop for Serving<'_> {
     fn drop(&mut self) {
         interrupt::end(self.py, self.row);
     }
+}
+
+/// A request that is about to be handed to the application.
+struct Begun<'py> {
+    serving: Serving<'py>,
+    made: Made<'py>,
+    has_body: bool,
 }
 
 /// Why a response ended early.
@@ -151,12 +165,7 @@ impl Desk {
 
     /// Calls the application for one request and sends its response. Never panics for what an application does.
     pub fn serve(&mut self, exchange: &Arc<dyn Exchange>) -> Outcome {
-        // Before the GIL is had: who waits for it in vain is to be noticed as well.
-        exchange.with_request(&mut |request| self.row.begin(request.vars.as_bytes()));
-        Python::attach(|py| {
-            let _serving = Serving { py, row: self.row };
-            self.serve_attached(py, exchange)
-        })
+        Python::attach(|py| self.serve_attached(py, exchange))
     }
 
     /// The thread that the desk was made on.
@@ -177,14 +186,15 @@ impl Desk {
             Some(objects) => Ok(objects),
             None => self.equip(py, exchange),
         };
-        let (objects, environ) = match objects.and_then(|objects| Ok((self.environ(py, &objects)?, objects))) {
-            Ok((environ, objects)) => (objects, environ),
+        let begun = objects.and_then(|objects| Ok((self.begin(py, &objects)?, objects)));
+        let (Begun { serving: _serving, made, has_body }, objects) = match begun {
+            Ok(begun) => begun,
             Err(error) => return failed(py, exchange, "no environ could be made", &error, Stage::Idle),
         };
         self.environs.errors().begin();
-        let outcome = self.call(py, environ, &objects);
+        let outcome = self.call(py, made, &objects);
         self.environs.errors().end();
-        self.objects = objects.reusable(py, self.environs.templates());
+        self.objects = objects.reusable(py, self.environs.templates(), has_body);
         outcome
     }
 
@@ -196,19 +206,22 @@ impl Desk {
         Ok(objects)
     }
 
-    fn environ<'py>(&mut self, py: Python<'py>, objects: &Objects) -> PyResult<Made<'py>> {
-        let mut made = None;
+    fn begin<'py>(&mut self, py: Python<'py>, objects: &Objects) -> PyResult<Begun<'py>> {
+        let mut begun = None;
         objects.exchange.with_request(&mut |request| {
-            objects.reply.reset(request.framing.is_head);
-            made = Some(self.environs.make(py, request));
+            self.row.begin(request.vars.as_bytes());
+            let serving = Serving { py, row: self.row };
+            objects.reply.reset(request.framing);
+            let has_body = request.framing.content_length > 0;
+            begun = Some(self.environs.make(py, request).map(|made| Begun { serving, made, has_body }));
         });
-        made.unwrap_or_else(|| Err(PyAssertionError::new_err("no request")))
+        begun.unwrap_or_else(|| Err(PyAssertionError::new_err("no request")))
     }
 
     fn call(&self, py: Python<'_>, made: Made<'_>, objects: &Objects) -> Outcome {
         let reply = &objects.reply;
         let application = self.application.at(py, made.mount);
-        let result = match application.call1((made.environ, &objects.start_response)) {
+        let result = match application.call1((made.environ, &objects.callable)) {
             Ok(result) => result,
             Err(error) => return stopped(py, objects, error.into()),
         };

@@ -19,6 +19,8 @@ const LONGEST_LINE: usize = 64 * 1024;
 #[pyclass(frozen, name = "ErrorStream", module = "rusgi")]
 pub(super) struct ErrorStream {
     begun: Mutex<String>,
+    /// Whether a line has been begun, or may have been.
+    has_begun: AtomicBool,
     /// The exchange of the desk that this stream belongs to.
     exchange: Mutex<Option<Arc<dyn Exchange>>>,
     /// Whether that desk is serving a request, which lines then belong to.
@@ -27,7 +29,12 @@ pub(super) struct ErrorStream {
 
 impl ErrorStream {
     pub(super) fn new() -> Self {
-        Self { begun: Mutex::default(), exchange: Mutex::default(), is_serving: AtomicBool::new(false) }
+        Self {
+            begun: Mutex::default(),
+            has_begun: AtomicBool::new(false),
+            exchange: Mutex::default(),
+            is_serving: AtomicBool::new(false),
+        }
     }
 
     /// From now on lines belong to requests of this exchange.
@@ -42,7 +49,7 @@ impl ErrorStream {
 
     /// Ends a request; the rest of a line that it has begun is logged as it is.
     pub(super) fn end(&self) {
-        if !lock(&self.begun).is_empty() {
+        if self.has_begun.load(Ordering::Acquire) {
             self.flush();
         }
         self.is_serving.store(false, Ordering::Relaxed);
@@ -58,6 +65,7 @@ impl ErrorStream {
 
     fn add(&self, text: &str) {
         let mut begun = lock(&self.begun);
+        self.has_begun.store(true, Ordering::Release);
         let before = begun.len();
         begun.push_str(text);
         // Only the new text can hold a newline; a line that never ends is cut, so that it cannot grow without end.
@@ -95,6 +103,7 @@ impl ErrorStream {
     }
 
     fn flush(&self) {
+        self.has_begun.store(false, Ordering::Relaxed);
         let rest = std::mem::take(&mut *lock(&self.begun));
         self.log(&rest);
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io::IoSlice,
+    mem,
     os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, Once},
 };
@@ -11,7 +12,10 @@ use pyo3::{prelude::*, types::PyBytes};
 use rusgi_proto::{HeadError, ResponseHead};
 use smallvec::SmallVec;
 
-use crate::response::{Exchange, Gone, Part, Patience};
+use crate::{
+    request::Framing,
+    response::{Exchange, Gone, Part, Patience},
+};
 
 /// A response up to this size is sent with the GIL held: the kernel copies it faster than the GIL changes hands.
 const TINY: usize = 16 * 1024;
@@ -47,6 +51,7 @@ struct State {
     /// Whether bytes of a body may be sent: not to HEAD, not with 204 or 304.
     takes_body: bool,
     is_head_request: bool,
+    has_request_body: bool,
     /// Whether `start_response` has been called, successfully or not.
     was_called: bool,
     /// Why no more can be sent.
@@ -57,6 +62,14 @@ struct State {
     sent: u64,
     /// Whether the application has produced more than its own Content-Length.
     is_overrun: bool,
+}
+
+/// Why there is no new head.
+pub(super) enum Unset<E> {
+    /// The last one has gone out, or may be replaced by an error page only.
+    Refused,
+    /// The new one was not fit to be sent.
+    Unfit(E),
 }
 
 /// How far a response has come.
@@ -72,13 +85,13 @@ pub(super) enum Stage {
 
 impl Reply {
     pub(super) fn new(exchange: Arc<dyn Exchange>) -> Self {
-        Self { exchange, state: Mutex::new(State::new(Some(ResponseHead::new()), false)) }
+        Self { exchange, state: Mutex::new(State::new(Some(ResponseHead::new()), Framing::default())) }
     }
 
     /// Prepares for the next request.
-    pub(super) fn reset(&self, is_head_request: bool) {
+    pub(super) fn reset(&self, framing: Framing) {
         let mut state = self.state();
-        *state = State::new(state.head.take(), is_head_request);
+        *state = State::new(state.head.take(), framing);
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -103,28 +116,34 @@ impl Reply {
         if count.is_multiple_of(128) && self.exchange.is_peer_gone() { Err(Gone::Closed) } else { Ok(()) }
     }
 
-    /// Takes note of a call of `start_response`; tells whether there has been one before.
-    pub(super) fn note_call(&self) -> bool {
-        std::mem::replace(&mut self.state().was_called, true)
-    }
-
     /// Whether the application has tried to send more than its Content-Length.
     pub(super) fn is_overrun(&self) -> bool {
         self.state().is_overrun
     }
 
-    /// Sets or replaces the head; `fill` gets an empty one to write into.
+    /// Sets the head, or replaces it where `is_error_page`; `fill` gets an empty one to write into.
     ///
     /// # Errors
-    /// Whatever `fill` says; there is no head then.
-    pub(super) fn set<E>(&self, fill: impl FnOnce(&mut ResponseHead) -> Result<(), E>) -> Result<(), E> {
-        let mut head = self.state().head.take().unwrap_or_default();
+    /// [`Unset`]: the head is as it was, but for one that turned out unfit, after which there is none.
+    pub(super) fn set<E>(
+        &self,
+        is_error_page: bool,
+        fill: impl FnOnce(&mut ResponseHead) -> Result<(), E>,
+    ) -> Result<(), Unset<E>> {
+        let mut head = {
+            let mut state = self.state();
+            let was_called = mem::replace(&mut state.was_called, true);
+            if if is_error_page { state.stage == Stage::Sent } else { was_called } {
+                return Err(Unset::Refused);
+            }
+            state.head.take().unwrap_or_default()
+        };
         head.clear();
         let filled = fill(&mut head);
         let mut state = self.state();
         state.stage = if filled.is_ok() { Stage::Set } else { Stage::Idle };
         state.head = Some(head);
-        filled
+        filled.map_err(Unset::Unfit)
     }
 
     /// Sends one chunk, before it the head; returns when the kernel has taken both.
@@ -202,14 +221,18 @@ impl Reply {
         length: Option<u64>,
         patience: Patience,
     ) -> Result<(), Gone> {
-        if self.stage() == Stage::Set && self.exchange.is_body_coming() {
-            py.detach(|| self.exchange.seal_body());
-        }
         let head;
         let mut parts = SmallVec::<[&[u8]; 9]>::new();
         parts.push(&[]);
         {
             let mut state = self.state();
+            if state.stage == Stage::Set && state.has_request_body {
+                drop(state);
+                if self.exchange.is_body_coming() {
+                    py.detach(|| self.exchange.seal_body());
+                }
+                state = self.state();
+            }
             head = state.take_head(length);
             state.clip(chunks, &mut parts);
         }
@@ -316,13 +339,14 @@ impl Cursor {
 }
 
 impl State {
-    fn new(head: Option<ResponseHead>, is_head_request: bool) -> Self {
+    fn new(head: Option<ResponseHead>, framing: Framing) -> Self {
         Self {
             stage: Stage::Idle,
             head,
             announced: None,
             takes_body: true,
-            is_head_request,
+            is_head_request: framing.is_head,
+            has_request_body: framing.content_length > 0,
             was_called: false,
             lost: None,
             empty: 0,

@@ -11,11 +11,13 @@ use pyo3::{
 use rusgi_proto::{HeadError, ResponseHead};
 
 use crate::python::{
-    reply::{Reply, Stage, is_harmless},
+    reply::{Reply, Unset, is_harmless},
     text::as_latin1,
 };
 
-/// The `start_response` callable of PEP 3333. It checks what it is given, so that a mistake surfaces where it is made.
+/// Has the `start_response` callable of PEP 3333 as a method, which CPython calls without packing its arguments.
+///
+/// It checks what it is given, so that a mistake surfaces where it is made.
 #[pyclass(frozen, name = "StartResponse", module = "rusgi")]
 pub(super) struct StartResponse {
     reply: Arc<Reply>,
@@ -42,29 +44,25 @@ impl StartResponse {
 impl StartResponse {
     /// PEP 3333 calls the second parameter `response_headers`; half of what calls it by name says `headers`.
     #[pyo3(signature = (status, response_headers=None, exc_info=None, *, headers=None))]
-    fn __call__(
+    fn start_response(
         &self,
         status: &Bound<'_, PyString>,
         response_headers: Option<&Bound<'_, PyList>>,
-        exc_info: Option<Bound<'_, PyTuple>>,
+        exc_info: Option<&Bound<'_, PyTuple>>,
         headers: Option<&Bound<'_, PyList>>,
     ) -> PyResult<Py<Write>> {
         let (Some(headers), None) = (response_headers.or(headers), response_headers.and(headers)) else {
             return Err(PyTypeError::new_err("start_response takes a status, a list of headers, and exc_info"));
         };
-        let was_called = self.reply.note_call();
-        match (self.reply.stage(), exc_info) {
+        match (self.reply.set(exc_info.is_some(), |head| fill(head, status, headers)), exc_info) {
+            (Ok(()), _) => Ok(self.write.clone_ref(status.py())),
+            (Err(Unset::Unfit(error)), _) => Err(error),
             // Too late for an error page: the application's error goes up (PEP 3333, "Error Handling").
-            (Stage::Sent, Some(exc_info)) => return Err(PyErr::from_value(exc_info.get_item(1)?)),
-            (_, None) if was_called => {
-                return Err(PyAssertionError::new_err(
-                    "start_response has been called already: pass exc_info to replace the response",
-                ));
-            }
-            _ => {}
+            (Err(Unset::Refused), Some(exc_info)) => Err(PyErr::from_value(exc_info.get_item(1)?)),
+            (Err(Unset::Refused), None) => Err(PyAssertionError::new_err(
+                "start_response has been called already: pass exc_info to replace the response",
+            )),
         }
-        self.reply.set(|head| fill(head, status, headers))?;
-        Ok(self.write.clone_ref(status.py()))
     }
 }
 
@@ -112,6 +110,7 @@ fn add(head: &mut ResponseHead, name: &[u8], value: &[u8]) -> PyResult<()> {
     }
 }
 
+#[inline]
 fn text<'a, 'py>(object: &'a Bound<'py, PyAny>, what: &str) -> PyResult<&'a Bound<'py, PyString>> {
     object.cast::<PyString>().map_err(|_| {
         let kind = object.get_type().name().map(|name| name.to_string()).unwrap_or_default();
@@ -119,6 +118,7 @@ fn text<'a, 'py>(object: &'a Bound<'py, PyAny>, what: &str) -> PyResult<&'a Boun
     })
 }
 
+#[inline]
 fn latin1<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<std::borrow::Cow<'a, [u8]>> {
     as_latin1(text)
         .ok_or_else(|| PyValueError::new_err(format!("{what} has a character that latin-1 has not: encode it first")))

@@ -34,6 +34,7 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
 }
 
 /// The bytes of a `str` that latin-1 can hold; `None` for any other.
+#[inline]
 pub(super) fn as_latin1<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, [u8]>> {
     // SAFETY: the str is ready and immutable, and lives as long as the borrow of `text`.
     let data = unsafe { text.data() };
