@@ -40,7 +40,7 @@ pub enum Refusal {
     )]
     CutShort(usize),
     /// The packet did not arrive within the head timeout.
-    #[error("packet incomplete at offset {seen} after {within:?}")]
+    #[error("packet incomplete at offset {seen} after {within:?} (--head-timeout)")]
     SlowHead {
         /// Bytes that had arrived.
         seen: usize,
@@ -48,7 +48,7 @@ pub enum Refusal {
         within: Duration,
     },
     /// The body did not arrive: nothing came for the body timeout.
-    #[error("request body stalled: {missing} bytes missing after {within:?} without any")]
+    #[error("request body stalled: {missing} bytes missing after {within:?} without any (--body-timeout)")]
     SlowBody {
         /// Bytes announced by CONTENT_LENGTH that have not come.
         missing: u64,

@@ -76,7 +76,7 @@ impl<'a> Orders<'a> {
             match guard.try_io(|_| self.channel.try_recv()) {
                 Ok(Ok(Some((Message::Drain { is_last }, _)))) => return is_last,
                 Ok(Ok(None)) => {
-                    tracing::warn!("the supervisor has died: draining");
+                    tracing::warn!("the supervisor has died: draining; start rusgi anew, unless systemd does");
                     break;
                 }
                 Ok(Err(error)) => {

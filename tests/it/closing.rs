@@ -1,6 +1,7 @@
 //! Whoever waits in a listen queue when nobody will accept any more is told so, unless somebody else keeps the queue.
 
 use std::{
+    fs,
     net::TcpListener,
     os::fd::AsFd,
     thread,
@@ -13,7 +14,8 @@ use crate::support::{
     DEADLINE,
     daemon::{Daemon, Serve},
     gate::{Arrival, Gate},
-    in_repository,
+    http, in_repository,
+    nginx::Nginx,
     packet::Packet,
     peer::Peer,
     process,
@@ -60,6 +62,27 @@ fn whoever_waits_when_no_worker_accepts_any_more_is_told_so() {
     peer.reply().expect(200).expect_body("let through");
     let stopped = daemon.wait().expect(0);
     stopped.expect_log("connections that no worker accepted any more were turned away while stopping: 5");
+}
+
+#[test]
+fn nginx_repeats_on_another_server_what_a_stopping_one_cannot_take() {
+    let gate = Gate::new();
+    let going = Serve::app("respond").on(&format!("0.0.0.0:{}", process::free_port())).gate(&gate).start();
+    let staying = Serve::app("respond").on_tcp().start();
+    let first = "    server 127.0.0.1:3031 max_fails=0;\n";
+    let both = format!("{first}    server {} max_fails=0;\n", staying.address());
+    let conf = fs::read_to_string(in_repository("nginx/tcp.conf")).unwrap().replace(first, &both);
+    let scratch = Scratch::new();
+    let nginx = Nginx::start(scratch.write("two.conf", &conf).to_str().unwrap(), &going);
+    let (peer, arrival) = hold(&going, &gate);
+    let mut client = nginx.connect();
+    client.send(http::request("GET", "/one"));
+    going.signal(Signal::SIGTERM);
+    client.reply().expect(200).expect_body("one chunk");
+    assert!(nginx.errors().contains("Connection reset by peer"), "{}", nginx.errors());
+    arrival.open();
+    peer.reply().expect(200);
+    going.wait().expect(0);
 }
 
 #[test]

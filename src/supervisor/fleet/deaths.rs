@@ -103,7 +103,8 @@ impl Fleet {
         }
         self.outage.died(&format!("forkserver g{number}"), &ending.to_string());
         error!(
-            "forkserver g{number} (pid {pid}) died: {ending}; starting another{}, {} go on",
+            "forkserver g{number} (pid {pid}) died: {ending}{}; starting another{}, {} go on",
+            ending.advice(),
             after(death.pause),
             counted(self.roster.living(), "worker")
         );
