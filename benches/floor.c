@@ -1,7 +1,7 @@
 /*
  * The floor: what a request costs when nobody runs Python. Speaks uwsgi on a Unix socket and gives every packet the same answer.
  *
- * Its five system calls are rusgi's: accept4, recv (a look), sendmsg, recv (the drain), close. They block, which is the
+ * Its five system calls are rusgi's: accept4, recv (a look), send, recv (the drain), close. They block, which is the
  * cheapest way to wait. Threads accept one at a time, behind a mutex that lets a running thread overtake those that wait.
  */
 
@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,9 +23,9 @@ enum { HEADER = 4, PACKET = HEADER + 65535 };
 static pthread_mutex_t accepting = PTHREAD_MUTEX_INITIALIZER;
 static int listener;
 static int threads;
-static char head[256];
+/* head and body, one behind the other */
+static char *answer;
 static size_t head_size;
-static char *body;
 static size_t body_size;
 static size_t chunks;
 static size_t upload;
@@ -37,23 +36,24 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static void load_body(const char *path) {
-    struct stat found;
-    FILE *file = fopen(path, "r");
-    if (!file || fstat(fileno(file), &found)) fail(path);
-    body_size = found.st_size;
-    body = malloc(body_size);
-    if (!body || fread(body, 1, body_size, file) != body_size) fail(path);
-    fclose(file);
+/* A stream does not know its length beforehand. */
+static size_t write_head(char *head, size_t room) {
+    const char *start = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
+    if (chunks > 1) return snprintf(head, room, "%s\r\n", start);
+    return snprintf(head, room, "%sContent-Length: %zu\r\n\r\n", start, body_size);
 }
 
-/* A stream does not know its length beforehand. */
-static void write_head(void) {
-    const char *start = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
-    if (chunks > 1)
-        head_size = snprintf(head, sizeof head, "%s\r\n", start);
-    else
-        head_size = snprintf(head, sizeof head, "%sContent-Length: %zu\r\n\r\n", start, body_size);
+static void prepare_answer(const char *body_path) {
+    char head[256];
+    struct stat found;
+    FILE *file = fopen(body_path, "r");
+    if (!file || fstat(fileno(file), &found)) fail(body_path);
+    body_size = found.st_size;
+    head_size = write_head(head, sizeof head);
+    answer = malloc(head_size + body_size);
+    if (!answer || fread(answer + head_size, 1, body_size, file) != body_size) fail(body_path);
+    memcpy(answer, head, head_size);
+    fclose(file);
 }
 
 static void bind_to(const char *path, int backlog) {
@@ -94,11 +94,9 @@ static int read_all(int peer, unsigned char *packet, size_t left) {
 
 static void respond(int peer) {
     size_t size = body_size / chunks;
-    struct iovec parts[] = {{head, head_size}, {body, size}};
-    struct msghdr first = {.msg_iov = parts, .msg_iovlen = 2};
-    if (sendmsg(peer, &first, MSG_NOSIGNAL) < 0) return;
+    if (send(peer, answer, head_size + size, MSG_NOSIGNAL) < 0) return;
     for (size_t chunk = 1; chunk < chunks; chunk++)
-        if (send(peer, body + chunk * size, size, MSG_NOSIGNAL) < 0) return;
+        if (send(peer, answer + head_size + chunk * size, size, MSG_NOSIGNAL) < 0) return;
 }
 
 static void *serve(void *unused) {
@@ -131,11 +129,10 @@ int main(int count, char **words) {
         return 64;
     }
     threads = atoi(words[4]);
-    load_body(words[5]);
     chunks = atol(words[6]);
     upload = atol(words[7]);
     pause_us = atol(words[8]);
-    write_head();
+    prepare_answer(words[5]);
     bind_to(words[1], atoi(words[2]));
     for (int number = 0; number < atoi(words[3]); number++)
         if (fork() == 0) run_worker();

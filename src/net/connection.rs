@@ -15,7 +15,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::sendfile,
     io::{Errno, retry_on_intr},
-    net::{SendAncillaryBuffer, SendFlags, Shutdown, sendmsg, shutdown},
+    net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown},
 };
 
 use crate::{
@@ -348,7 +348,11 @@ impl Outbound for Connection {
     fn try_write(&self, parts: &[IoSlice<'_>]) -> Result<usize, Gone> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let sent = self.with_socket(|socket| {
-            match retry_on_intr(|| sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)) {
+            let sent = retry_on_intr(|| match parts {
+                [only] => send(socket, only, flags),
+                _ => sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags),
+            });
+            match sent {
                 Err(Errno::AGAIN) => Ok(0),
                 sent => Ok(self.wrote(sent?)),
             }

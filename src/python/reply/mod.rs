@@ -1,24 +1,22 @@
 //! The response of one request, from `start_response` to its last byte.
 
 use std::{
-    io::IoSlice,
     mem,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, Once},
 };
 
-use bytes::Bytes;
 use pyo3::{prelude::*, types::PyBytes};
 use rusgi_proto::{HeadError, ResponseHead};
 use smallvec::SmallVec;
 
 use crate::{
+    python::reply::transmission::keep,
     request::Framing,
-    response::{Exchange, Gone, Part, Patience},
+    response::{Exchange, Gone, Patience},
 };
 
-/// A response up to this size is sent with the GIL held: the kernel copies it faster than the GIL changes hands.
-const TINY: usize = 16 * 1024;
+mod transmission;
 
 /// nginx's default `uwsgi_buffer_size` where a page of memory has 4 KiB.
 const NGINX_BUFFER: usize = 4096;
@@ -248,94 +246,6 @@ impl Reply {
         }
         sent
     }
-
-    /// Sends `parts` from where they lie. `rest` makes parts that outlive this call out of all but the first bytes.
-    fn transmit(
-        &self,
-        py: Python<'_>,
-        parts: &[&[u8]],
-        patience: Patience,
-        rest: impl FnOnce(usize) -> Vec<Part>,
-    ) -> Result<(), Gone> {
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        if total == 0 {
-            return Ok(());
-        }
-        let mut cursor = Cursor::default();
-        if total <= TINY {
-            cursor.advance(parts, self.try_write(parts, cursor)?);
-        }
-        while cursor.done < total {
-            let step = py.detach(|| self.write_some(parts, cursor, patience))?;
-            let Some(count) = step else {
-                self.exchange.hand_over(rest(cursor.done));
-                return Ok(());
-            };
-            cursor.advance(parts, count);
-        }
-        Ok(())
-    }
-
-    /// Sends a piece of a file; returns how many bytes of it there turned out not to be.
-    fn transmit_file(&self, file: OwnedFd, mut offset: u64, mut left: u64) -> Result<u64, Gone> {
-        while left > 0 {
-            match self.exchange.try_send_file(file.as_fd(), offset, left)? {
-                Some(0) => return Ok(left),
-                Some(sent) => (offset, left) = (offset + sent as u64, left - sent as u64),
-                None if self.exchange.await_writable(Patience::Brief)? => {}
-                None => {
-                    self.exchange.hand_over(vec![Part::File { file, offset, left }]);
-                    return Ok(0);
-                }
-            }
-        }
-        Ok(0)
-    }
-
-    /// One write, after a wait where the kernel takes nothing at once; `None` when patience has run out.
-    fn write_some(&self, parts: &[&[u8]], cursor: Cursor, patience: Patience) -> Result<Option<usize>, Gone> {
-        loop {
-            let count = self.try_write(parts, cursor)?;
-            if count > 0 {
-                return Ok(Some(count));
-            }
-            if !self.exchange.await_writable(patience)? {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn try_write(&self, parts: &[&[u8]], cursor: Cursor) -> Result<usize, Gone> {
-        let mut slices = SmallVec::<[IoSlice<'_>; 16]>::new();
-        let mut offset = cursor.offset;
-        for part in parts.get(cursor.part..).unwrap_or_default().iter().take(slices.inline_size()) {
-            slices.push(IoSlice::new(part.get(offset..).unwrap_or_default()));
-            offset = 0;
-        }
-        self.exchange.try_write(&slices)
-    }
-}
-
-/// How far a list of parts has been sent.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
-    /// The part at hand.
-    part: usize,
-    /// Bytes of it that are sent.
-    offset: usize,
-    /// Bytes of all parts that are sent.
-    done: usize,
-}
-
-impl Cursor {
-    fn advance(&mut self, parts: &[&[u8]], count: usize) {
-        self.done += count;
-        self.offset += count;
-        while let Some(part) = parts.get(self.part).filter(|part| part.len() <= self.offset) {
-            self.offset -= part.len();
-            self.part += 1;
-        }
-    }
 }
 
 impl State {
@@ -398,21 +308,6 @@ impl State {
             parts.push(fits);
         }
     }
-}
-
-/// All but the first `skip` bytes of `parts`, in pieces that keep what they lie in alive.
-fn keep(head: Option<&ResponseHead>, chunks: &[Bound<'_, PyBytes>], parts: &[&[u8]], mut skip: usize) -> Vec<Part> {
-    let head = head.map(|head| Bytes::copy_from_slice(head.as_bytes())).unwrap_or_default();
-    let bodies = chunks.iter().map(|chunk| chunk.extract::<Bytes>().unwrap_or_default());
-    let mut kept = Vec::with_capacity(parts.len());
-    for (whole, part) in std::iter::once(head).chain(bodies).zip(parts) {
-        let start = skip.min(part.len());
-        skip -= start;
-        if start < part.len() {
-            kept.push(Part::Bytes(whole.slice(start..part.len())));
-        }
-    }
-    kept
 }
 
 /// Says once in a worker that nginx's buffer for a response head must be larger than it is by default.
