@@ -13,6 +13,7 @@ use rusgi::{
     python::{self, Desk, Facts},
     request::{BodyError, Framing, Inbound, Request},
     response::{Exchange, Gone, Outbound, Part, Patience},
+    room::Room,
 };
 use rusgi_proto::{Modifier1, Packet, PacketBuilder, Parsed, ResponseHead, Vars};
 
@@ -128,12 +129,12 @@ impl Inbound for Sink {
         0
     }
 
-    fn body_at_hand(&self) -> u64 {
-        0
+    fn read_body(&self, _: &mut Room<'_>) -> Result<bool, BodyError> {
+        Ok(true)
     }
 
-    fn read_body(&self, _: &mut [u8]) -> Result<usize, BodyError> {
-        Ok(0)
+    fn await_body(&self) -> Result<(), BodyError> {
+        Ok(())
     }
 
     fn seal_body(&self) {}

@@ -13,6 +13,7 @@
 
 pub mod request;
 pub mod response;
+pub mod room;
 
 pub mod channel;
 pub mod config;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rusgi_proto::{Modifier1, Packet, Vars};
 
+use crate::room::Room;
+
 /// One request: the packet's vars and what its framing takes from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -116,15 +118,18 @@ pub trait Inbound: Send + Sync {
     /// Bytes of the body that have not been read yet.
     fn body_left(&self) -> u64;
 
-    /// Bytes of the body that can be read without waiting for the peer.
-    fn body_at_hand(&self) -> u64;
-
-    /// Fills `into` with body bytes, waiting for the peer as long as the body timeout allows between two pieces.
-    /// Fewer bytes than asked for mean the end of the body. Call it without the GIL unless enough is at hand.
+    /// Fills `room` with body bytes that are there. True when it is full or the body has ended; false when there are no more for
+    /// now, which [`await_body`](Self::await_body) changes.
     ///
     /// # Errors
     /// See [`BodyError`]; what had been read before the error is lost, for the request is.
-    fn read_body(&self, into: &mut [u8]) -> Result<usize, BodyError>;
+    fn read_body(&self, room: &mut Room<'_>) -> Result<bool, BodyError>;
+
+    /// Waits for more of the body, as long as the body timeout allows. Call it without the GIL.
+    ///
+    /// # Errors
+    /// As for [`read_body`](Self::read_body).
+    fn await_body(&self) -> Result<(), BodyError>;
 
     /// Prepares for the response to begin, after which a peer may send no more of the body: spools what still comes at once,
     /// as far as it may be buffered. Whatever is missing then can never be read. Call it without the GIL.

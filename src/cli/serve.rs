@@ -155,7 +155,7 @@ pub(super) struct WorkerArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Bytes of a request body that are gathered before a Python thread is taken
+    /// Bytes of a request body that are gathered before a Python thread is taken; of a longer body a quarter that comes in one go is enough
     #[arg(long, env = "RUSGI_BODY_BUFFER", value_name = "SIZE", default_value = "256k", allow_hyphen_values = true)]
     pub(super) body_buffer: String,
     /// Longest request body that is served; a longer one is answered with 413 [default: what nginx lets through]

@@ -20,16 +20,17 @@ use rustix::{
 
 use crate::{
     config::Limits,
-    net::{
-        inflow::{Inflow, Pull},
-        peer,
-    },
+    net::{inflow::Inflow, peer, pull::Pull},
     request::{BodyError, Inbound, Request},
     response::{Exchange, Gone, Outbound, Part, Patience},
+    room::Room,
 };
 
 /// How long a desk waits for a peer before it leaves the rest of a response to the lobby.
 const BRIEF: Duration = Duration::from_millis(5);
+
+/// How long a desk waits for the next bytes of a body before it leaves the connection to the lobby.
+const PAUSE: Duration = Duration::from_micros(500);
 
 /// How often the rest of a body is waited for in all, a nap each time, once the response is about to begin.
 const SPOOL_NAPS: u32 = 100;
@@ -166,20 +167,29 @@ impl Connection {
         self.with_socket(|socket| lock(&self.inflow).peek(socket))
     }
 
-    /// Reads on in the body as far as it may be buffered, without waiting.
+    /// Reads on in the body until `limit` bytes of it are buffered, without waiting.
     ///
     /// # Errors
     /// Whatever `recv(2)` says.
-    pub fn fill(&self) -> io::Result<Pull> {
-        self.with_socket(|socket| lock(&self.inflow).fill(socket, self.limits.body_buffer))
+    pub fn fill(&self, limit: usize) -> io::Result<Pull> {
+        self.with_socket(|socket| lock(&self.inflow).fill(socket, limit))
+    }
+
+    /// Whether some of the body has been seen and `limit` bytes of it lie in the socket.
+    #[must_use]
+    pub fn has_body_waiting(&self, limit: usize) -> bool {
+        self.with_socket(|socket| Ok(lock(&self.inflow).is_body_waiting(socket, limit))).unwrap_or(false)
     }
 
     /// Whether new bytes of the body come within a moment.
     #[must_use]
-    pub fn await_more(&self) -> bool {
+    pub fn await_more(&self, limit: usize) -> bool {
+        if !lock(&self.inflow).is_holding() {
+            return self.await_readable(PAUSE);
+        }
         (0..3).any(|_| {
             nap();
-            matches!(self.fill(), Ok(Pull::Some(_)))
+            matches!(self.fill(limit), Ok(Pull::Some(_)))
         })
     }
 
@@ -251,18 +261,12 @@ impl Inbound for Connection {
         lock(&self.inflow).body_left()
     }
 
-    fn body_at_hand(&self) -> u64 {
-        lock(&self.inflow).body_at_hand()
-    }
-
-    fn read_body(&self, into: &mut [u8]) -> Result<usize, BodyError> {
-        let mut done = 0;
-        while done < into.len() && self.body_left() > 0 {
-            let rest = into.get_mut(done..).unwrap_or_default();
-            match self.with_socket(|socket| lock(&self.inflow).read_on(socket, rest)) {
+    fn read_body(&self, room: &mut Room<'_>) -> Result<bool, BodyError> {
+        while room.left() > 0 && self.body_left() > 0 {
+            match self.with_socket(|socket| lock(&self.inflow).read_on(socket, room)) {
                 Ok(Pull::Some(0)) => return Err(BodyError::Sealed { missing: self.body_left() }),
-                Ok(Pull::Some(count)) => done += count,
-                Ok(Pull::Blocked) => self.await_body()?,
+                Ok(Pull::Some(_)) => {}
+                Ok(Pull::Blocked) => return Ok(false),
                 Ok(Pull::End) => {
                     return Err(BodyError::Closed { missing: self.body_left() });
                 }
@@ -275,7 +279,15 @@ impl Inbound for Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(done)
+        Ok(true)
+    }
+
+    fn await_body(&self) -> Result<(), BodyError> {
+        let timeout = self.limits.body_timeout;
+        if self.with_socket(|socket| wait(socket, PollFlags::IN, timeout))? {
+            return Ok(());
+        }
+        Err(BodyError::Stalled { missing: self.body_left(), within: timeout })
     }
 
     fn is_body_coming(&self) -> bool {
@@ -333,14 +345,6 @@ impl Connection {
             self.has_written.store(true, Ordering::Relaxed);
         }
         sent
-    }
-
-    fn await_body(&self) -> Result<(), BodyError> {
-        let timeout = self.limits.body_timeout;
-        if self.with_socket(|socket| wait(socket, PollFlags::IN, timeout))? {
-            return Ok(());
-        }
-        Err(BodyError::Stalled { missing: self.body_left(), within: timeout })
     }
 }
 

@@ -3,15 +3,15 @@
 use std::{io, mem, os::fd::BorrowedFd};
 
 use rusgi_proto::{Header, Modifier1, Packet, Parsed, Vars};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::{Errno, ioctl_fionread, retry_on_intr},
-    net::{RecvFlags, recv},
-};
+use rustix::{io::ioctl_fionread, net::RecvFlags};
 
 use crate::{
-    net::refusal::Refusal,
+    net::{
+        pull::{Pull, discard, is_closed, receive, receive_into, take},
+        refusal::Refusal,
+    },
     request::{Framing, Request},
+    room::Room,
 };
 
 /// How much of a head is looked at before its length is known: nearly every packet, and small forms with it.
@@ -46,17 +46,8 @@ pub struct Inflow {
     base: u64,
     /// Whether bytes that have not been seen are lost, because the response has begun.
     is_sealed: bool,
-}
-
-/// What a non-blocking read brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pull {
-    /// This many new bytes; 0 when nothing more is wanted.
-    Some(usize),
-    /// Nothing for now.
-    Blocked,
-    /// The peer has closed its side.
-    End,
+    /// Whether the last read took all there was, so that another at once would be in vain: the next one says so by itself, once.
+    is_dry: bool,
 }
 
 /// What the first bytes of a connection are.
@@ -114,6 +105,7 @@ impl Inflow {
             read: 0,
             base: 0,
             is_sealed: false,
+            is_dry: false,
         }
     }
 
@@ -175,8 +167,8 @@ impl Inflow {
         Some(Request { vars: Vars::checked(block), framing: self.framing })
     }
 
-    /// Reads on in the body until `limit` bytes of it are buffered or it is complete. Nothing is taken out of the socket before
-    /// there is something new, and the last byte of all that is wanted stays there, so that the response can be broken visibly.
+    /// Reads on in the body until `limit` bytes of it are buffered or it is complete. The head stays in the socket until some of
+    /// the body has come, and so does the last byte of all that is wanted, so that the response can be broken visibly.
     ///
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
@@ -197,13 +189,17 @@ impl Inflow {
     fn fill_to(&mut self, socket: BorrowedFd<'_>, limit: usize, is_last: bool) -> io::Result<Pull> {
         let goal = self.head.saturating_add(usize::try_from(self.framing.content_length).unwrap_or(limit).min(limit));
         // Memory follows the bytes that come, not those that were announced.
-        let room = goal.min(self.filled.saturating_add(STEP));
+        let room = goal.min(self.filled.saturating_add(STEP).max(self.buffer.len()));
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         let mut buffer = mem::take(&mut self.buffer);
-        let hold_at = if is_last { 0 } else { goal - self.filled };
-        let pulled = self.pull_keeping(socket, buffer.get_mut(self.filled..room).unwrap_or_default(), hold_at);
+        let pulled = if is_last || self.body_seen() == 0 {
+            let hold_at = if is_last { 0 } else { goal - self.filled };
+            self.pull_keeping(socket, buffer.get_mut(self.filled..room).unwrap_or_default(), hold_at)
+        } else {
+            self.pull_again(socket, buffer.get_mut(..room).unwrap_or_default(), goal)
+        };
         self.buffer = buffer;
         if let Ok(Pull::Some(count)) = pulled {
             self.filled += count;
@@ -217,15 +213,24 @@ impl Inflow {
         self.seen >= self.total() || self.filled - self.head >= limit
     }
 
-    /// Copies buffered body bytes into `into` and returns how many.
-    fn take_body(&mut self, into: &mut [u8]) -> usize {
+    /// Whether the packet and `limit` bytes of the body lie in the socket, and some of those have been seen.
+    pub fn is_body_waiting(&self, socket: BorrowedFd<'_>, limit: usize) -> bool {
+        let is_untouched = self.consumed == 0 && self.body_seen() > 0;
+        is_untouched && ioctl_fionread(socket).is_ok_and(|waiting| waiting >= (self.head + limit) as u64)
+    }
+
+    /// Whether bytes that have been seen lie in the socket, which then cannot tell by itself whether more have come.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.consumed < self.seen
+    }
+
+    /// Copies buffered body bytes into `room` and returns how many.
+    fn take_body(&mut self, room: &mut Room<'_>) -> usize {
         let start =
             self.read.checked_sub(self.base).and_then(|skip| self.head.checked_add(usize::try_from(skip).ok()?));
         let at_hand = start.and_then(|start| self.buffer.get(start..self.filled)).unwrap_or_default();
-        let count = at_hand.len().min(into.len());
-        if let (Some(to), Some(from)) = (into.get_mut(..count), at_hand.get(..count)) {
-            to.copy_from_slice(from);
-        }
+        let count = room.push(at_hand);
         self.read += count as u64;
         count
     }
@@ -234,16 +239,20 @@ impl Inflow {
     ///
     /// # Errors
     /// Whatever `recv(2)` says, but for `EAGAIN`.
-    pub fn read_on(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
-        let buffered = self.take_body(into);
-        if buffered > 0 || self.is_sealed {
+    pub fn read_on(&mut self, socket: BorrowedFd<'_>, room: &mut Room<'_>) -> io::Result<Pull> {
+        let buffered = self.take_body(room);
+        if room.left() == 0 || self.is_sealed {
             return Ok(Pull::Some(buffered));
         }
-        let pulled = self.pull(socket, into);
-        if let Ok(Pull::Some(count)) = pulled {
-            self.read += count as u64;
+        match self.pull(socket, room) {
+            Ok(Pull::Some(count)) => {
+                self.read += count as u64;
+                Ok(Pull::Some(buffered + count))
+            }
+            // Whatever it is comes again.
+            _ if buffered > 0 => Ok(Pull::Some(buffered)),
+            other => other,
         }
-        pulled
     }
 
     /// Bytes of the body that the application has not read.
@@ -305,26 +314,72 @@ impl Inflow {
         self.buffer.get(..self.filled).unwrap_or_default()
     }
 
-    /// Reads the bytes that follow those already seen, at most `into.len()`, and leaves the request's last one in the socket.
-    fn pull(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+    /// Reads the bytes that follow those already seen, as far as there is room, and leaves the request's last one in the socket.
+    fn pull(&mut self, socket: BorrowedFd<'_>, room: &mut Room<'_>) -> io::Result<Pull> {
         let left = self.total().saturating_sub(self.seen);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(room.left());
         if wanted == 0 {
             return Ok(Pull::Some(0));
         }
         self.discard_pending(socket)?;
-        let is_last = left == 1;
-        let take = if wanted as u64 == left && !is_last { wanted - 1 } else { wanted };
-        let flags = if is_last { RecvFlags::PEEK } else { RecvFlags::empty() };
-        let pulled = receive(socket, into.get_mut(..take).unwrap_or_default(), flags)?;
+        if left == 1 {
+            let mut last = [0];
+            let pulled = self.pull_last(socket, &mut last)?;
+            room.push(last.get(..usize::from(pulled == Pull::Some(1))).unwrap_or_default());
+            return Ok(pulled);
+        }
+        let most = if wanted as u64 == left { wanted - 1 } else { wanted };
+        let pulled = self.take_out(most, || receive_into(socket, room, most))?;
+        self.seen = self.consumed;
+        Ok(pulled)
+    }
+
+    /// Reads on behind what is buffered, up to `goal`, and what of that still lies in the socket again, into its place.
+    fn pull_again(&mut self, socket: BorrowedFd<'_>, buffer: &mut [u8], goal: usize) -> io::Result<Pull> {
+        let pending = usize::try_from(self.seen - self.consumed).unwrap_or_default();
+        if self.filled + 1 >= goal {
+            self.discard_pending(socket)?;
+            return self.pull_last(socket, buffer.get_mut(self.filled..goal).unwrap_or_default());
+        }
+        let end = buffer.len().min(goal - 1);
+        let again = buffer.get_mut(self.filled.saturating_sub(pending)..end).unwrap_or_default();
+        let pulled = self.take_out(again.len(), || receive(socket, again, RecvFlags::empty()))?;
+        self.seen = self.seen.max(self.consumed);
+        match pulled {
+            Pull::Some(count) if count > pending => Ok(Pull::Some(count - pending)),
+            Pull::Some(_) => {
+                self.is_dry = false;
+                Ok(Pull::Blocked)
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Looks at one more byte, which stays where it is.
+    fn pull_last(&mut self, socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Pull> {
+        self.is_dry = false;
+        let Some(last) = into.get_mut(..1) else {
+            return Ok(Pull::Some(0));
+        };
+        let pulled = receive(socket, last, RecvFlags::PEEK)?;
+        self.seen += u64::from(pulled == Pull::Some(1));
+        Ok(pulled)
+    }
+
+    /// Counts what `read` takes out of the socket, at most `most` bytes.
+    fn take_out(&mut self, most: usize, read: impl FnOnce() -> io::Result<Pull>) -> io::Result<Pull> {
+        if mem::take(&mut self.is_dry) {
+            return Ok(Pull::Blocked);
+        }
+        let pulled = read()?;
         if let Pull::Some(count) = pulled {
-            self.seen += count as u64;
-            self.consumed += if is_last { 0 } else { count as u64 };
+            self.is_dry = count < most;
+            self.consumed += count as u64;
         }
         Ok(pulled)
     }
 
-    /// The same, but nothing is taken before there is something new, and of `hold_at` bytes or more the last one stays.
+    /// The same as [`pull`](Self::pull), but nothing is taken before there is something new, and of `hold_at` bytes or more the last one stays.
     fn pull_keeping(&mut self, socket: BorrowedFd<'_>, into: &mut [u8], hold_at: usize) -> io::Result<Pull> {
         let left = self.total().saturating_sub(self.seen);
         let wanted = left.min(into.len() as u64);
@@ -350,16 +405,9 @@ impl Inflow {
 
     /// Takes out of the socket what has been seen but not taken, to reach what lies behind it.
     fn discard_pending(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        if self.consumed == self.seen {
-            return Ok(());
-        }
-        let mut scratch = [0; WINDOW];
-        while self.consumed < self.seen {
-            let pending = usize::try_from(self.seen - self.consumed).unwrap_or(usize::MAX).min(scratch.len());
-            match receive(socket, scratch.get_mut(..pending).unwrap_or_default(), RecvFlags::empty())? {
-                Pull::Some(count) => self.consumed += count as u64,
-                Pull::Blocked | Pull::End => return Err(io::ErrorKind::ConnectionReset.into()),
-            }
+        if self.consumed < self.seen {
+            discard(socket, self.seen - self.consumed)?;
+            self.consumed = self.seen;
         }
         Ok(())
     }
@@ -368,33 +416,5 @@ impl Inflow {
 impl Default for Inflow {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Takes bytes that are there, and so needs no waiting.
-fn take(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < into.len() {
-        match receive(socket, into.get_mut(taken..).unwrap_or_default(), RecvFlags::empty())? {
-            Pull::Some(count) => taken += count,
-            Pull::Blocked | Pull::End => return Err(io::ErrorKind::ConnectionReset.into()),
-        }
-    }
-    Ok(taken)
-}
-
-/// Whether the peer has closed its side.
-fn is_closed(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
-    Ok(retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))? > 0)
-}
-
-/// One `recv(2)` that does not wait.
-fn receive(socket: BorrowedFd<'_>, into: &mut [u8], flags: RecvFlags) -> io::Result<Pull> {
-    match retry_on_intr(|| recv(socket, &mut *into, flags | RecvFlags::DONTWAIT)) {
-        Ok((_, 0)) => Ok(Pull::End),
-        Ok((_, count)) => Ok(Pull::Some(count)),
-        Err(Errno::AGAIN) => Ok(Pull::Blocked),
-        Err(error) => Err(error.into()),
     }
 }

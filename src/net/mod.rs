@@ -10,5 +10,6 @@ pub mod lobby;
 
 pub mod peer;
 mod place;
+pub mod pull;
 pub mod readiness;
 pub mod refusal;

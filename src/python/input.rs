@@ -8,14 +8,18 @@ use std::{
 use pyo3::{
     PyErr,
     exceptions::{PyConnectionResetError, PyOSError, PyTimeoutError},
+    intern,
     prelude::*,
     types::{PyBytes, PyList},
 };
 
-use crate::{request::BodyError, response::Exchange};
+use crate::{python::filled::filled, request::BodyError, response::Exchange, room::Room};
 
 /// How far `readline` reads ahead of the line it looks for.
 const AHEAD: usize = 8 * 1024;
+
+/// A read up to this size is tried with the GIL first: what is there is copied sooner than the GIL is let go and taken again.
+const AT_ONCE: usize = 64 * 1024;
 
 /// A read up to this size lands in the `bytes` object itself; a larger one is believed only as its bytes arrive.
 const DIRECT: u64 = 4 * 1024 * 1024;
@@ -66,39 +70,47 @@ impl Input {
         size.and_then(|size| u64::try_from(size).ok()).map_or(left, |size| size.min(left))
     }
 
-    /// Fills `into` from what was read ahead, then from the exchange, without the GIL where that may wait.
-    fn fill(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<usize> {
-        let from_ahead = {
+    /// Fills `room` from what was read ahead, then from the exchange.
+    fn fill(&self, py: Python<'_>, room: &mut Room<'_>) -> PyResult<()> {
+        {
             let mut ahead = self.ahead();
-            let count = ahead.len().min(into.len());
-            for (to, from) in into.iter_mut().zip(ahead.drain(..count)) {
-                *to = from;
+            let count = room.push(&ahead);
+            ahead.drain(..count);
+        }
+        self.fill_on(py, room)
+    }
+
+    /// Fills `room` from the exchange, without the GIL where that may wait or takes long.
+    fn fill_on(&self, py: Python<'_>, room: &mut Room<'_>) -> PyResult<()> {
+        let is_tried = room.left() <= AT_ONCE;
+        if is_tried && self.exchange.read_body(room).map_err(raise)? {
+            return Ok(());
+        }
+        py.detach(|| {
+            if is_tried {
+                self.exchange.await_body()?;
             }
-            count
-        };
-        let rest = into.get_mut(from_ahead..).unwrap_or_default();
-        let read = if rest.len() as u64 <= self.exchange.body_at_hand() {
-            self.exchange.read_body(rest)
-        } else {
-            py.detach(|| self.exchange.read_body(rest))
-        };
-        Ok(from_ahead + read.map_err(raise)?)
+            while !self.exchange.read_body(room)? {
+                self.exchange.await_body()?;
+            }
+            Ok(())
+        })
+        .map_err(raise)
     }
 
     /// Reads into memory that grows only as bytes arrive, whatever CONTENT_LENGTH has announced.
     fn read_grown<'py>(&self, py: Python<'py>, wanted: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let mut whole = Vec::new();
-        while (whole.len() as u64) < wanted {
-            let piece = usize::try_from((wanted - whole.len() as u64).min(DIRECT)).unwrap_or_default();
-            let start = whole.len();
-            whole.resize(start + piece, 0);
-            let count = self.fill(py, whole.get_mut(start..).unwrap_or_default())?;
-            whole.truncate(start + count);
-            if count < piece {
+        let pieces = PyList::empty(py);
+        let mut left = wanted;
+        while left > 0 {
+            let piece = filled(py, usize::try_from(left.min(DIRECT)).unwrap_or_default(), |room| self.fill(py, room))?;
+            if piece.as_bytes().is_empty() {
                 break;
             }
+            left -= piece.as_bytes().len() as u64;
+            pieces.append(piece)?;
         }
-        Ok(PyBytes::new(py, &whole))
+        Ok(PyBytes::new(py, b"").call_method1(intern!(py, "join"), (pieces,))?.cast_into()?)
     }
 
     /// Where the line at hand ends, `limit` at the latest; `None` while that is not known. The first `searched` bytes hold no newline.
@@ -113,16 +125,9 @@ impl Input {
     /// Reads on behind the bytes read ahead; 0 when there are no more.
     fn read_ahead(&self, py: Python<'_>) -> PyResult<usize> {
         let piece = usize::try_from(self.exchange.body_left()).unwrap_or(AHEAD).min(AHEAD);
-        let mut more = vec![0; piece];
-        let count = if piece as u64 <= self.exchange.body_at_hand() {
-            self.exchange.read_body(&mut more)
-        } else {
-            py.detach(|| self.exchange.read_body(&mut more))
-        };
-        more.truncate(count.map_err(raise)?);
-        let count = more.len();
-        self.ahead().append(&mut more);
-        Ok(count)
+        let more = filled(py, piece, |room| self.fill_on(py, room))?;
+        self.ahead().extend_from_slice(more.as_bytes());
+        Ok(more.as_bytes().len())
     }
 }
 
@@ -137,7 +142,7 @@ impl Input {
             return self.read_grown(py, wanted);
         }
         // Every byte asked for has been announced: a shorter body raises.
-        PyBytes::new_with(py, usize::try_from(wanted).unwrap_or_default(), |into| self.fill(py, into).map(drop))
+        filled(py, usize::try_from(wanted).unwrap_or_default(), |room| self.fill(py, room))
     }
 
     /// One line with its newline, at most `size` bytes of it; `b""` at the end of the body.

@@ -17,6 +17,7 @@ mod keys;
 mod rules;
 mod shape;
 
+mod filled;
 mod input;
 
 mod error_stream;

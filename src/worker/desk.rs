@@ -19,9 +19,10 @@ use crate::{
     net::{
         acceptor::{Acceptor, Arrival, Wake, Watch},
         connection::{Connection, InUse},
-        inflow::{Head, Pull},
+        inflow::Head,
         lobby::{Entry, PONG},
         peer,
+        pull::Pull,
         refusal::Refusal,
     },
     python,
@@ -31,6 +32,12 @@ use crate::{
 
 /// How long a desk waits for bytes that are probably on their way before it leaves the connection to the lobby.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// Which part of the body buffer a peer fills in one go before a body that does not fit is begun.
+const QUICK: usize = 4;
+
+/// How long a desk stays with a body that comes in bits before it leaves the rest to the lobby.
+const STAY: Duration = Duration::from_millis(5);
 
 /// How long a desk goes on with the GIL at most; longer than the 5 ms after which CPython itself gives waiting threads their turn,
 /// because each letting go begins those anew.
@@ -211,15 +218,35 @@ impl Desk {
     /// Reads on while bytes of the body keep coming.
     fn judge_body(&self) -> Verdict {
         let connection = &self.connection;
-        while !connection.inflow().is_full(self.limits.body_buffer) {
-            match connection.fill() {
+        let limit = self.enough();
+        if self.is_rest_there(limit) {
+            return Verdict::Serve;
+        }
+        let mut paused = None;
+        while !connection.inflow().is_full(limit) {
+            match connection.fill(limit) {
                 Ok(Pull::Some(_)) => {}
-                Ok(Pull::Blocked) if python::detached(|| connection.await_more()) => {}
+                Ok(Pull::Blocked)
+                    if paused.get_or_insert_with(Instant::now).elapsed() < STAY
+                        && python::detached(|| connection.await_more(limit)) => {}
                 Ok(Pull::Blocked) => return Verdict::AwaitBody,
                 Ok(Pull::End) | Err(_) => return Verdict::Gone,
             }
         }
         Verdict::Serve
+    }
+
+    /// Whether as much of a body that does not fit the buffer lies in the socket, from where it is read without a copy in between.
+    fn is_rest_there(&self, limit: usize) -> bool {
+        limit < self.limits.body_buffer && self.connection.has_body_waiting(limit)
+    }
+
+    /// How much of the body is gathered here. Of one that does not fit the buffer a part is enough if it comes without a pause:
+    /// that peer is quick, and the rest has to be waited for in any case.
+    fn enough(&self) -> usize {
+        let buffer = self.limits.body_buffer;
+        let length = self.connection.inflow().request().map_or(0, |request| request.framing.content_length);
+        if length > buffer as u64 { buffer.div_ceil(QUICK) } else { buffer }
     }
 
     fn respond(&mut self) {

@@ -61,7 +61,8 @@ fn an_exception_in_mid_stream_breaks_the_response_to_a_post_visibly() {
 fn a_worker_killed_mid_stream_breaks_the_response_visibly() {
     let gate = Gate::new();
     let daemon = Serve::app("fails").gate(&gate).start();
-    for packet in [Packet::get("/crash-mid-stream"), Packet::post("/crash-mid-stream", "a body")] {
+    let with_body = |size| Packet::post("/crash-mid-stream", vec![b'x'; size]);
+    for packet in [Packet::get("/crash-mid-stream"), with_body(6), with_body(200_000), with_body(300_000)] {
         let mut peer = daemon.connect();
         peer.send(packet.bytes()).await_bytes("the first half");
         let worker = gate.await_arrival();

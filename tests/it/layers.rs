@@ -7,14 +7,18 @@ use std::{
 };
 
 /// Every module of `src/`, lowest first, and what it may name of the modules below it and of the fenced crates.
-const MAP: [(&str, &[&str]); 12] = [
-    ("request", &["rusgi_proto"]),
+const MAP: [(&str, &[&str]); 13] = [
+    ("room", &[]),
+    ("request", &["room", "rusgi_proto"]),
     ("response", &["request"]),
     ("channel", &[]),
     ("config", &[]),
     ("observe", &["config"]),
-    ("net", &["request", "response", "config", "observe", "rusgi_proto", "tokio", "tokio_stream", "tokio_util"]),
-    ("python", &["request", "response", "config", "observe", "rusgi_proto", "pyo3"]),
+    (
+        "net",
+        &["room", "request", "response", "config", "observe", "rusgi_proto", "tokio", "tokio_stream", "tokio_util"],
+    ),
+    ("python", &["room", "request", "response", "config", "observe", "rusgi_proto", "pyo3"]),
     ("worker", &["request", "response", "channel", "config", "observe", "net", "python", "tokio"]),
     ("forkserver", &["channel", "config", "observe", "net", "python", "worker"]),
     ("supervisor", &["channel", "config", "observe", "net"]),

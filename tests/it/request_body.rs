@@ -43,6 +43,18 @@ fn a_body_in_dribbles_arrives_whole() {
 }
 
 #[test]
+fn a_body_in_single_bytes_arrives_whole() {
+    let daemon = Serve::app("mirror").start();
+    let sent = body(3000);
+    // More writes than a socket holds, however few bytes they are: whatever is only looked at would stop the peer.
+    for _ in 0..10 {
+        let mut peer = daemon.connect();
+        peer.send(Packet::post("/all", sent.clone()).head()).send_in_pieces(&sent, 1, Duration::ZERO);
+        peer.reply().expect(200).expect_body(sent.clone());
+    }
+}
+
+#[test]
 fn a_body_may_start_long_after_its_packet() {
     let daemon = Serve::app("mirror").start();
     let mut peer = daemon.connect();

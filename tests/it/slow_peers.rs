@@ -1,7 +1,7 @@
 //! A peer that is slow, or says nothing at all, never keeps the others waiting.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -72,6 +72,29 @@ fn fifty_peers_with_half_a_body_hold_up_nobody() {
     let stuck = stalled(&daemon, &packet[..packet.len() - 15]);
     expect_prompt_answers(&daemon);
     assert!(stuck.iter().all(Peer::is_waiting));
+}
+
+#[test]
+fn a_body_that_comes_byte_by_byte_without_a_pause_holds_up_nobody() {
+    const LENGTH: usize = 250_000;
+    let daemon = Serve::app("respond").start();
+    let (sent, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut peer = daemon.connect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            peer.send(Packet::post("/one", vec![b'x'; LENGTH]).head());
+            while sent.fetch_add(1, Ordering::Relaxed) < LENGTH - 1 && !is_over.load(Ordering::Relaxed) {
+                peer.send("x");
+            }
+        });
+        while sent.load(Ordering::Relaxed) < 100 {
+            thread::yield_now();
+        }
+        daemon.get("/one").expect_body("one chunk");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent < LENGTH / 2, "{sent} of {LENGTH} bytes had come before another request was served");
 }
 
 #[test]

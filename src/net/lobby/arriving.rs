@@ -13,7 +13,7 @@ use tokio_stream::StreamExt as _;
 use tokio_util::codec::FramedRead;
 
 use crate::net::{
-    inflow::{Head, Inflow, Pull},
+    inflow::{Head, Inflow},
     lobby::{
         House,
         codec::{NoPacket, PacketCodec},
@@ -21,6 +21,7 @@ use crate::net::{
         leaving,
     },
     peer,
+    pull::Pull,
     readiness::register,
     refusal::Refusal,
 };
