@@ -36,7 +36,8 @@ impl<'a> Room<'a> {
     /// Copies in as many of `bytes` as fit and returns how many.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.left());
-        for (to, from) in self.place.iter_mut().skip(self.filled).zip(bytes) {
+        let free = self.place.get_mut(self.filled..).unwrap_or_default();
+        for (to, from) in free.iter_mut().zip(bytes) {
             to.write(*from);
         }
         self.filled += count;
