@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::PollFlags,
     fs::sendfile,
     io::{Errno, retry_on_intr},
     net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown},
@@ -20,7 +20,12 @@ use rustix::{
 
 use crate::{
     config::Limits,
-    net::{inflow::Inflow, peer, pull::Pull},
+    net::{
+        inflow::Inflow,
+        peer,
+        pull::Pull,
+        waiting::{look, nap, wait},
+    },
     request::{BodyError, Inbound, Request},
     response::{Exchange, Gone, Outbound, Part, Patience},
     room::Room,
@@ -34,9 +39,6 @@ const PAUSE: Duration = Duration::from_micros(500);
 
 /// How often the rest of a body is waited for in all, a nap each time, once the response is about to begin.
 const SPOOL_NAPS: u32 = 100;
-
-/// How long a thread sleeps for bytes that are on their way, where the socket itself cannot tell that they have come.
-const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
 
 /// How long a wait for a peer goes on before it looks whether the exchange is over.
 const SLICE: Duration = Duration::from_millis(100);
@@ -267,9 +269,7 @@ impl Inbound for Connection {
                 Ok(Pull::Some(0)) => return Err(BodyError::Sealed { missing: self.body_left() }),
                 Ok(Pull::Some(_)) => {}
                 Ok(Pull::Blocked) => return Ok(false),
-                Ok(Pull::End) => {
-                    return Err(BodyError::Closed { missing: self.body_left() });
-                }
+                Ok(Pull::End) => return Err(BodyError::Closed { missing: self.body_left() }),
                 Err(error) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
                     return Err(BodyError::Over);
                 }
@@ -413,28 +413,7 @@ pub(super) fn send_file(
     }
 }
 
-fn nap() {
-    // A shorter nap does no harm.
-    let _ = rustix::thread::nanosleep(&NAP);
-}
-
 /// A lock whose holder panicked is still good: every change under it is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
-}
-
-/// Which of `events`, or of what `poll(2)` tells unasked, is the case now.
-fn look(socket: BorrowedFd<'_>, events: PollFlags) -> io::Result<PollFlags> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut fds = [PollFd::from_borrowed_fd(socket, events)];
-    retry_on_intr(|| poll(&mut fds, Some(&now)))?;
-    let [seen] = fds;
-    Ok(seen.revents())
-}
-
-/// Waits until the socket is ready for one of `events`; false when `patience` ran out.
-fn wait(socket: BorrowedFd<'_>, events: PollFlags, patience: Duration) -> io::Result<bool> {
-    let timeout = Timespec::try_from(patience).map_err(|_| Errno::INVAL)?;
-    let mut fds = [PollFd::from_borrowed_fd(socket, events)];
-    Ok(retry_on_intr(|| poll(&mut fds, Some(&timeout)))? > 0)
 }

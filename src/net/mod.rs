@@ -13,3 +13,4 @@ mod place;
 pub mod pull;
 pub mod readiness;
 pub mod refusal;
+mod waiting;
