@@ -63,7 +63,8 @@ def stalled(bench):
 
 def stalled_rounds(bench, site, label, rate):
     taken = {0: [], STALLED: []}
-    for number in range(2 * bench.options.few):
+    # a percentile of one second is mostly chance
+    for number in range(5 * bench.options.few):
         for count in (0, STALLED) if number % 2 == 0 else (STALLED, 0):
             with idle_connections(site.paths[label], count):
                 taken[count].append(at_rate(bench, site, label, rate))

@@ -170,7 +170,7 @@ BLOCKS = {
     "idle": bare(tables.idle),
     "stalled": bare(tables.stalled),
     "counts": bare(tables.counts),
-    "spent": bare(tables.spent),
+    "spent": marked(tables.spent),
     "works": marked(tables.works),
 }
 

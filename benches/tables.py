@@ -206,10 +206,13 @@ def counts(results):
 
 
 def spent(results):
-    found = results.get("whereabouts") or {}
+    return [spent_on(work, found) for work, found in (results.get("whereabouts") or {}).items()]
+
+
+def spent_on(work, found):
     rows = [
         [name(label), *(number(of[part], 1) for part in PARTS), number(sum(of.values()), 1)]
         for label, of in found.items()
     ]
     header = ["", *(f"{part} µs" for part in PARTS), "all"]
-    return [Table("CPU per hello request, 1x1, by where it is spent", header, rows)] if rows else []
+    return Table(f"{WORKS[work].title}, 1x1, CPU per request by where it is spent", header, rows)

@@ -1,4 +1,4 @@
-"""Where the time of a hello request goes: kernel, the server's own code, Python, other libraries (perf samples)."""
+"""Where the time of a request goes: kernel, the server's own code, Python, other libraries (perf samples)."""
 
 import contextlib
 import re
@@ -24,12 +24,20 @@ KINDS = [
 ]
 
 
+# an application that does nothing, and one that does what most do
+SAMPLED = ["hello", "django"]
+
+
 def run(bench):
     if not shutil.which("perf"):
         say("perf: not there: where the time goes is left out (Debian: apt-get install linux-perf)")
         return None
+    return {work: of_work(bench, work) for work in SAMPLED}
+
+
+def of_work(bench, work):
     peers = bench.chosen("wheel", "embedded", "uwsgi", "floor")
-    with bench.site("hello", Setting(1, 1), peers) as site:
+    with bench.site(work, Setting(1, 1), peers) as site:
         return {label: microseconds(bench, site, label) for label in peers}
 
 
@@ -42,7 +50,7 @@ def microseconds(bench, site, label):
     command = ["perf", "report", "--stdio", "--input", samples, "--sort", "dso"]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
     found = {part: cost * share for part, share in shares(said.stdout).items()}
-    say(f"{label}: " + ", ".join(f"{part} {spent:.1f} µs" for part, spent in found.items()))
+    say(f"{site.work.title}, {label}: " + ", ".join(f"{part} {spent:.1f} µs" for part, spent in found.items()))
     return found
 
 
