@@ -11,7 +11,7 @@ use pyo3::{
 use rusgi_proto::{HeadError, ResponseHead};
 
 use crate::python::{
-    reply::{Reply, Unset, is_harmless},
+    reply::{Reply, Stage, Unset, is_harmless},
     text::as_latin1,
 };
 
@@ -71,6 +71,12 @@ impl Write {
     fn __call__(&self, chunk: &Bound<'_, PyBytes>) -> PyResult<()> {
         if chunk.as_bytes().is_empty() {
             return Ok(());
+        }
+        // A start_response that was refused has taken back the head before it: the chunk would pass for one.
+        if self.0.stage() == Stage::Idle {
+            return Err(PyAssertionError::new_err(
+                "write() without a response: start_response has refused the last one",
+            ));
         }
         self.0.write(chunk.py(), chunk).map_err(|gone| PyConnectionResetError::new_err(gone.to_string()))?;
         if self.0.is_overrun() {

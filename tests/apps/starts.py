@@ -78,6 +78,17 @@ def again_after_failure(environ, start_response):
     return [b"started after a start that failed"]
 
 
+def write_after_refusal(environ, start_response):
+    """Goes on writing although the page that was to replace the first one was refused."""
+    write = start_response("200 OK", PLAIN)
+    try:
+        start_response("500 Oh", [("Bad Name", "x")], failure())
+    except ValueError:
+        pass
+    write(b"HTTP/1.1 200 OK\r\nX-Forged: 1\r\n\r\n")
+    return []
+
+
 def again(environ, start_response):
     start_response("200 OK", PLAIN)
     start_response("200 OK", PLAIN)
@@ -148,6 +159,7 @@ ROUTES = {
     "/replaced": replaced_after_empty_chunks,
     "/too-late": too_late,
     "/again-after-failure": again_after_failure,
+    "/write-after-refusal": write_after_refusal,
     "/again": again,
     "/keywords": keywords,
     "/exc-info-keyword": exc_info_keyword,

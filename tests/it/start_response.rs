@@ -303,6 +303,14 @@ fn pep3333_write_hands_its_bytes_over_before_it_returns() {
 }
 
 #[test]
+fn what_is_written_without_a_head_never_passes_for_one() {
+    let daemon = Serve::app("starts").start();
+    let reply = daemon.ask(&Packet::get("/write-after-refusal")).expect(500);
+    assert!(!reply.holds(b"X-Forged"), "{reply:?}");
+    daemon.log.await_line(&["AssertionError: write() without a response"]);
+}
+
+#[test]
 fn pep3333_write_takes_bytes_only() {
     let daemon = Serve::app("starts").start();
     daemon.ask(&Packet::get("/write-text")).expect(500);
