@@ -27,6 +27,11 @@ impl Ending {
         }
     }
 
+    /// How it came about, in words; `sentence` is why the supervisor killed the process, if it did that.
+    pub(super) fn because(self, sentence: Option<&str>) -> String {
+        sentence.map_or_else(|| self.to_string(), |sentence| format!("{self}, because {sentence}"))
+    }
+
     /// Reads a status as `waitpid(2)` gives it.
     pub(super) fn from_status(status: i32) -> Self {
         if libc::WIFEXITED(status) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::supervisor::backoff::Backoff;
+use crate::supervisor::{backoff::Backoff, ending::Ending};
 
 /// One generation, and where its forkserver's life stands.
 ///
@@ -17,6 +17,8 @@ pub(super) struct Generation {
     life: Life,
     backoff: Backoff,
     kill_at: Option<Instant>,
+    /// Why the forkserver there is was killed.
+    sentence: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,21 @@ pub(super) struct Death {
     pub(super) pause: Duration,
     /// Quick deaths in a row, this one included.
     pub(super) in_a_row: u32,
+    /// Why it was killed, if the supervisor did that.
+    pub(super) sentence: Option<&'static str>,
+}
+
+impl Death {
+    /// What to do about it, as the end of a phrase: nothing where the supervisor itself knows why.
+    pub(super) fn advice(&self, ending: Ending) -> &'static str {
+        if self.sentence.is_some() { "" } else { ending.advice() }
+    }
 }
 
 impl Generation {
     /// A generation whose forkserver is due now.
     pub(super) fn due(now: Instant) -> Self {
-        Self { life: Life::Due { at: now }, backoff: Backoff::default(), kill_at: None }
+        Self { life: Life::Due { at: now }, backoff: Backoff::default(), kill_at: None, sentence: None }
     }
 
     /// When its forkserver is to be started, if it waits for that.
@@ -119,9 +130,10 @@ impl Generation {
         self.kill_at = Some(self.kill_at.map_or(kill_at, |at| at.min(kill_at)));
     }
 
-    /// The forkserver was killed; nothing but its end can follow.
-    pub(super) fn killed(&mut self) {
+    /// The forkserver was killed for that reason; nothing but its end can follow.
+    pub(super) fn condemned(&mut self, reason: &'static str) {
         self.kill_at = None;
+        self.sentence = Some(reason);
     }
 
     /// Quick deaths in a row of its forkserver so far; they are forgotten at the first death after a long life.
@@ -131,7 +143,7 @@ impl Generation {
 
     /// The forkserver has ended, or could not be started; unless it was to retire, the next one is due.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Death> {
-        let pid = self.pid();
+        let (pid, sentence) = (self.pid(), self.sentence.take());
         let lived = match self.life {
             Life::Serving { since, .. } => now.saturating_duration_since(since),
             _ => Duration::ZERO,
@@ -142,7 +154,7 @@ impl Generation {
         }
         let pause = self.backoff.died(lived);
         self.life = Life::Due { at: now + pause };
-        Some(Death { pid, pause, in_a_row: self.backoff.deaths() })
+        Some(Death { pid, pause, in_a_row: self.backoff.deaths(), sentence })
     }
 }
 

@@ -57,7 +57,7 @@ impl Death {
 
     /// How it came about, in words.
     pub(super) fn describe(&self, ending: Ending) -> String {
-        self.sentence.as_ref().map_or_else(|| ending.to_string(), |sentence| format!("{ending}, because {sentence}"))
+        ending.because(self.sentence.as_deref())
     }
 }
 

@@ -88,7 +88,8 @@ impl Fleet {
         };
         let pid = death.pid.unwrap_or_default();
         if self.succession.candidate() == Some(generation) {
-            return self.discard(format!("forkserver g{generation} (pid {pid}) died: {ending}"), now);
+            let how = ending.because(death.sentence);
+            return self.discard(format!("forkserver g{generation} (pid {pid}) died: {how}"), now);
         }
         if self.succession.serving() == generation {
             self.forkserver_died(generation, &death, ending, now);
@@ -96,15 +97,15 @@ impl Fleet {
     }
 
     fn forkserver_died(&mut self, number: u32, death: &generation::Death, ending: Ending, now: Instant) {
-        let pid = death.pid.unwrap_or_default();
+        let (pid, how) = (death.pid.unwrap_or_default(), ending.because(death.sentence));
         if let Some(exit) = self.verdict(ending, death.in_a_row) {
             let advice = advice(exit, death.in_a_row);
-            return self.give_up(exit, format!("forkserver g{number} (pid {pid}) died: {ending}; {advice}"), now);
+            return self.give_up(exit, format!("forkserver g{number} (pid {pid}) died: {how}; {advice}"), now);
         }
-        self.outage.died(&format!("forkserver g{number}"), &ending.to_string());
+        self.outage.died(&format!("forkserver g{number}"), &how);
         error!(
-            "forkserver g{number} (pid {pid}) died: {ending}{}; starting another{}, {} go on",
-            ending.advice(),
+            "forkserver g{number} (pid {pid}) died: {how}{}; starting another{}, {} go on",
+            death.advice(ending),
             after(death.pause),
             counted(self.roster.living(), "worker")
         );

@@ -302,17 +302,22 @@ impl Fleet {
                 place.life.condemned("it has not loaded the application within --start-timeout");
                 error!("worker {slot} (pid {pid}) has not loaded the application within --start-timeout; killing it");
             } else {
-                place.life.killed();
+                place.life.condemned("it did not end by itself");
                 warn!("worker {slot} (pid {pid}) does not end by itself; killing it, its requests are cut");
             }
             self.actions.push_back(Action::Kill { pid });
         }
         for (number, one) in self.generations.iter_mut().filter(|(_, one)| is_due(one.kill_at())) {
-            if one.is_starting() {
+            let is_starting = one.is_starting();
+            if is_starting {
                 error!("forkserver g{number} has not loaded within --start-timeout; killing it");
             }
             self.actions.extend(one.pid().map(|pid| Action::Kill { pid }));
-            one.killed();
+            one.condemned(if is_starting {
+                "it has not loaded within --start-timeout"
+            } else {
+                "it did not end by itself"
+            });
         }
     }
 }

@@ -90,6 +90,25 @@ fn a_fleet_is_down_exactly_when_it_was_ready_and_is_not() {
 }
 
 #[test]
+fn whoever_we_have_killed_is_not_said_to_be_killed_by_others() {
+    let cause = |play: &Play| play.fleet.status(play.now).outage.unwrap().reason;
+    let mut play = Play::ready(1);
+    play.tell(Event::HungUp { slot: 1 });
+    play.pass(5_000);
+    play.die(101, KILLED);
+    assert_eq!(cause(&play), "worker 1 died: SIGKILL, because it did not end by itself");
+    play.tell(Event::ForkserverHungUp { generation: 1 });
+    play.pass(5_000);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
+    assert_eq!(cause(&play), "forkserver g1 died: SIGKILL, because it did not end by itself");
+    play.pass(100);
+    play.tell(Event::ForkserverStarted { generation: 1, pid: 11 });
+    play.pass(60_000);
+    play.tell(Event::ForkserverEnded { generation: 1, ending: KILLED });
+    assert_eq!(cause(&play), "forkserver g1 died: SIGKILL, because it has not loaded within --start-timeout");
+}
+
+#[test]
 fn one_that_serves_is_enough() {
     let mut play = Play::ready(2);
     play.die(101, Ending::Signal(9));
