@@ -16,6 +16,9 @@ pub(super) fn run(args: &Args) -> u8 {
 
 fn tell(outcome: &Outcome) -> String {
     match outcome.status {
+        200..300 if outcome.text == "stopping at once" => {
+            "stopping at once: what was still in flight is cut".to_owned()
+        }
         200..300 => "stopping: requests in flight are finished first".to_owned(),
         _ => format!("nothing is stopped: {}", outcome.text),
     }

@@ -157,8 +157,21 @@ fn a_stopping_daemon_is_alive_and_not_ready() {
     ask(&daemon, "GET", "/readyz").expect(503);
     assert_eq!(status(&daemon)["workers"][0]["state"], "draining");
     assert_eq!(text(&rusgi(&daemon, &["reload"]).stderr), "rusgi: no reload: rusgi is stopping\n");
+    assert_eq!(text(&rusgi(&daemon, &["scale", "3"]).stderr), "rusgi: nothing is scaled: rusgi is stopping\n");
     arrival.open();
     peer.reply().expect(200);
+    daemon.wait().expect(0);
+}
+
+#[test]
+fn a_second_stop_says_that_it_cuts_what_the_first_one_lets_finish() {
+    let gate = Gate::new();
+    let daemon = start(Serve::app("process").gate(&gate));
+    let (peer, _arrival) = hold(&daemon, &gate);
+    succeed(&daemon, &["stop"]);
+    daemon.await_stopping();
+    assert_eq!(succeed(&daemon, &["stop"]), "stopping at once: what was still in flight is cut\n");
+    peer.reply().expect_reset();
     daemon.wait().expect(0);
 }
 

@@ -60,7 +60,11 @@ pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Ins
         "/status" => (status(fleet.status(now), load), None),
         "/reload" => reload(request, fleet),
         "/upgrade" => upgrade(request, fleet),
-        "/stop" => (Answer::Now(Reply::text(202, "stopping".to_owned())), Some(Order::Stop)),
+        "/stop" => {
+            let words = if fleet.is_stopping() { "stopping at once" } else { "stopping" };
+            (Answer::Now(Reply::text(202, words.to_owned())), Some(Order::Stop))
+        }
+        _ if fleet.is_stopping() => said(503, &fleet.farewell()),
         _ => scale(request),
     }
 }
@@ -83,7 +87,7 @@ fn status(fleet: Status, load: &LoadStatus) -> Answer {
 
 fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
     let generation = fleet.next_generation();
-    if fleet.outcome(generation).is_none() {
+    if fleet.is_stopping() {
         return said(503, &fleet.farewell());
     }
     let answer = match request.parameter("wait") {

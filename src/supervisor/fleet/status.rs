@@ -131,6 +131,11 @@ impl Fleet {
         self.phase == Phase::Running && self.history.was_announced && !self.roster.has_ready()
     }
 
+    /// Whether it takes no orders any more but to stop at once.
+    pub(in crate::supervisor) fn is_stopping(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
     /// The state's name, as operators read it.
     pub(in crate::supervisor) fn state(&self) -> &'static str {
         match self.phase {
