@@ -21,6 +21,9 @@ const TINY: usize = 16 * 1024;
 /// Parts that together are no longer than this are copied into one piece: send(2) is quicker than sendmsg(2) by 0.2 µs.
 const JOINED: usize = 4096;
 
+/// Parts that go out in one call.
+const GATHERED: usize = 16;
+
 impl Reply {
     /// Sends `parts` from where they lie. `rest` makes parts that outlive this call out of all but the first bytes.
     pub(super) fn transmit(
@@ -33,12 +36,14 @@ impl Reply {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut cursor = Cursor::default();
         cursor.advance(parts, 0);
-        let is_tiny = total <= TINY;
-        if is_tiny && total > 0 {
+        let mut is_full = false;
+        if total <= TINY && total > 0 {
+            let start = cursor.part;
             cursor.advance(parts, self.try_write_tiny(parts, cursor, total)?);
+            is_full = cursor.part < start + GATHERED;
         }
         if cursor.done < total {
-            let done = py.detach(|| self.write_on(parts, cursor, patience, is_tiny))?;
+            let done = py.detach(|| self.write_on(parts, cursor, patience, is_full))?;
             if done < total {
                 self.exchange.hand_over(rest(done));
             }
@@ -75,8 +80,10 @@ impl Reply {
             if is_full && !self.exchange.await_writable(patience)? {
                 break;
             }
+            let start = cursor.part;
             cursor.advance(parts, self.try_write(parts, cursor)?);
-            is_full = true;
+            // A call that took all of its parts says nothing about the room there is for the next ones.
+            is_full = cursor.part < start + GATHERED;
         }
         Ok(cursor.done)
     }
@@ -91,10 +98,10 @@ impl Reply {
     }
 
     fn try_write(&self, parts: &[&[u8]], cursor: Cursor) -> Result<usize, Gone> {
-        let mut slices = SmallVec::<[IoSlice<'_>; 16]>::new();
+        let mut slices = SmallVec::<[IoSlice<'_>; GATHERED]>::new();
         let mut offset = cursor.offset;
         let left = parts.get(cursor.part..).unwrap_or_default();
-        for part in left.iter().take(slices.inline_size()) {
+        for part in left.iter().take(GATHERED) {
             let rest = part.get(offset..).unwrap_or_default();
             if !rest.is_empty() {
                 slices.push(IoSlice::new(rest));
@@ -145,4 +152,96 @@ pub(super) fn keep(
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::fd::BorrowedFd,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::{
+        request::{BodyError, Inbound, Request},
+        response::{Exchange, Outbound},
+        room::Room,
+    };
+
+    /// A peer that takes so many bytes and then no more, and how often it was waited for.
+    struct Peer {
+        room: Mutex<usize>,
+        waits: Mutex<u32>,
+    }
+
+    impl Outbound for Peer {
+        fn try_write(&self, parts: &[IoSlice<'_>]) -> Result<usize, Gone> {
+            let mut room = self.room.lock().unwrap();
+            let taken = parts.iter().map(|part| part.len()).sum::<usize>().min(*room);
+            *room -= taken;
+            Ok(taken)
+        }
+
+        fn await_writable(&self, _: Patience) -> Result<bool, Gone> {
+            *self.waits.lock().unwrap() += 1;
+            Ok(false)
+        }
+
+        fn try_send_file(&self, _: BorrowedFd<'_>, _: u64, _: u64) -> Result<Option<usize>, Gone> {
+            Ok(None)
+        }
+
+        fn hand_over(&self, _: Vec<Part>) {}
+    }
+
+    impl Inbound for Peer {
+        fn with_request(&self, _: &mut dyn FnMut(&Request<'_>)) {}
+
+        fn body_left(&self) -> u64 {
+            0
+        }
+
+        fn read_body(&self, _: &mut Room<'_>) -> Result<bool, BodyError> {
+            Ok(false)
+        }
+
+        fn await_body(&self) -> Result<(), BodyError> {
+            Ok(())
+        }
+
+        fn seal_body(&self) {}
+
+        fn is_body_coming(&self) -> bool {
+            false
+        }
+
+        fn request_id(&self) -> String {
+            String::new()
+        }
+
+        fn is_peer_gone(&self) -> bool {
+            false
+        }
+    }
+
+    impl Exchange for Peer {}
+
+    /// Bytes sent of a hundred parts of ten bytes, and waits for a peer with so much room.
+    fn sent(room: usize) -> (usize, u32) {
+        let peer = Arc::new(Peer { room: Mutex::new(room), waits: Mutex::default() });
+        let reply = Reply::new(Arc::clone(&peer) as _);
+        let done = reply.write_on(&[&[b'x'; 10][..]; 100], Cursor::default(), Patience::Brief, false);
+        let waits = *peer.waits.lock().unwrap();
+        (done.unwrap(), waits)
+    }
+
+    #[test]
+    fn nobody_is_waited_for_who_takes_every_part() {
+        assert_eq!(sent(1000), (1000, 0));
+    }
+
+    #[test]
+    fn a_peer_that_takes_no_more_is_waited_for() {
+        assert_eq!([sent(165), sent(160), sent(0)], [(165, 1), (160, 1), (0, 1)]);
+    }
 }
