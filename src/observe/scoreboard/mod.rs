@@ -98,7 +98,7 @@ pub struct Turn {
 pub struct Unfinished {
     /// REQUEST_METHOD; empty where the peer sent none.
     pub method: String,
-    /// REQUEST_URI without its query; cut where the row had no more room.
+    /// REQUEST_URI without its query, else PATH_INFO; cut where the row had no more room.
     pub path: String,
     /// How long it had been served.
     pub age: Duration,
@@ -303,7 +303,8 @@ impl Slot {
         let bytes: Vec<u8> = self.vars.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
         let age = Duration::from_millis(now().saturating_sub(self.began.load(Ordering::Relaxed)));
         let vars = bytes.get(..self.kept.load(Ordering::Relaxed) as usize).unwrap_or(&bytes);
-        let [method, uri] = [b"REQUEST_METHOD", &b"REQUEST_URI"[..]].map(|name| value(vars, name).unwrap_or_default());
+        let method = value(vars, b"REQUEST_METHOD").unwrap_or_default();
+        let uri = value(vars, b"REQUEST_URI").or_else(|| value(vars, b"PATH_INFO")).unwrap_or_default();
         let path = uri.split(|byte| *byte == b'?').next().unwrap_or_default();
         let unfinished =
             Unfinished { method: method.escape_ascii().to_string(), path: path.escape_ascii().to_string(), age };

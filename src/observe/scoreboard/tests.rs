@@ -71,6 +71,14 @@ fn busy_desks_are_counted_by_their_worker() {
 }
 
 #[test]
+fn an_unfinished_request_without_a_uri_is_named_by_its_path() {
+    let board = Scoreboard::new(1, 1).unwrap();
+    let rows = board.claim(7, None).unwrap();
+    rows[0].begin(b"\x09\0PATH_INFO\x02\0/p");
+    assert_eq!(board.release(7)[0].path, "/p");
+}
+
+#[test]
 fn a_worker_that_has_nothing_to_do_leaves_nothing_unfinished() {
     let board = Scoreboard::new(1, 1).unwrap();
     let row = board.claim(7, LONG).unwrap().remove(0);
