@@ -296,21 +296,22 @@ impl Inbound for Connection {
 
     fn seal_body(&self) {
         let limit = self.limits.body_buffer;
-        let has_begun = lock(&self.inflow).body_seen() > 0;
-        lock(&self.inflow).make_room();
-        let mut naps = if has_begun { SPOOL_NAPS } else { 0 };
-        while !lock(&self.inflow).is_full(limit) {
-            match self.with_socket(|socket| lock(&self.inflow).fill_last(socket, limit)) {
-                Ok(Pull::Some(_)) => {}
-                // A body that was announced and never sent is not waited for, and no body for long.
-                Ok(Pull::Blocked) if naps > 0 => {
-                    nap();
-                    naps -= 1;
+        // Under one lock: what another thread of the application reads in between would leave a gap in the buffer.
+        let _ = self.with_socket(|socket| {
+            let mut inflow = lock(&self.inflow);
+            inflow.make_room();
+            let mut naps = 0..if inflow.body_seen() > 0 { SPOOL_NAPS } else { 0 };
+            while !inflow.is_full(limit) {
+                match inflow.fill_last(socket, limit) {
+                    Ok(Pull::Some(_)) => {}
+                    // A body that was announced and never sent is not waited for, and no body for long.
+                    Ok(Pull::Blocked) if naps.next().is_some() => nap(),
+                    _ => break,
                 }
-                _ => break,
             }
-        }
-        lock(&self.inflow).seal();
+            inflow.seal();
+            Ok(())
+        });
     }
 
     fn request_id(&self) -> String {

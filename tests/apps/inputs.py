@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import gate
 
@@ -47,6 +48,24 @@ def after_the_head(environ, start_response):
     yield (result if result.startswith("raised") else f"{len(result)} bytes").encode()
 
 
+def aside(environ, start_response):
+    """Begins its response while another thread reads the body in small pieces."""
+    pieces = [environ["wsgi.input"].read(10)]
+
+    def read():
+        try:
+            pieces.extend(iter(lambda: environ["wsgi.input"].read(7), b""))
+        except OSError:
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    start_response("200 OK", PLAIN)
+    yield b"begun: "
+    reader.join()
+    yield b"".join(pieces)
+
+
 def unread(environ, start_response):
     start_response("200 OK", PLAIN)
     return [b"unread"]
@@ -88,6 +107,7 @@ ROUTES = {
     "/lengths": lengths,
     "/watched": watched,
     "/after-the-head": after_the_head,
+    "/aside": aside,
     "/unread": unread,
     "/served": served,
 }

@@ -240,6 +240,24 @@ fn a_body_that_fits_the_spool_can_be_read_after_the_head_behind_nginx() {
 }
 
 #[test]
+fn what_another_thread_reads_while_the_response_begins_has_no_gap() {
+    let daemon = Serve::app("inputs").option("--body-buffer", "300").start();
+    let body: Vec<u8> = (0..5000_u32).flat_map(u32::to_be_bytes).collect();
+    for _ in 0..20 {
+        let mut peer = daemon.connect();
+        peer.send(Packet::post("/aside", body.clone()).head());
+        // As fast as it is read, until the daemon has sealed the body and hung up.
+        let _ = body.chunks(50).try_for_each(|piece| {
+            thread::sleep(Duration::from_micros(20));
+            peer.try_send(piece)
+        });
+        let reply = peer.reply().expect(200);
+        let read = reply.body().strip_prefix(b"begun: ").unwrap();
+        assert!(body.starts_with(read), "{} bytes were read, with a gap", read.len());
+    }
+}
+
+#[test]
 fn a_body_beyond_the_spool_fails_fast_after_the_head() {
     let daemon = Serve::app("inputs").option("--body-buffer", "1k").start();
     let start = Instant::now();
