@@ -144,7 +144,13 @@ impl fmt::Display for Value {
 
 /// Whether a text can be told from the fields around it without quotes.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\'))
+    !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !moves(c) && !matches!(c, '"' | '=' | '\\'))
+}
+
+/// Whether a character moves others about: a control, a separator of lines, or a turn of the writing's direction.
+fn moves(c: char) -> bool {
+    let turns = ['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    c.is_control() || turns.iter().any(|turns| turns.contains(&c))
 }
 
 /// A message that cannot pass for a line of its own: nothing but an indented text begins a line, nothing moves the cursor.
@@ -156,7 +162,7 @@ impl fmt::Display for Printable<'_> {
             match c {
                 '\n' => f.write_str("\n    ")?,
                 '\t' => f.write_char(c)?,
-                _ if c.is_control() => write!(f, "{}", c.escape_default())?,
+                _ if moves(c) => write!(f, "{}", c.escape_default())?,
                 _ => f.write_char(c)?,
             }
         }
@@ -210,6 +216,8 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(text("a\rb\x1b[2Jc\td", vec![]), "INFO  worker 3: a\\rb\\u{1b}[2Jc\td\n");
+        let turned = vec![("k", Value::Text("a\u{202e}b".to_owned()))];
+        assert_eq!(text("é\u{2028}c", turned), "INFO  worker 3: é\\u{2028}c k=\"a\\u{202e}b\"\n");
     }
 
     #[test]
