@@ -1,5 +1,6 @@
 //! What operators see of the processes.
 
+pub mod clock;
 pub mod logging;
 pub mod scoreboard;
 

@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    net::sockopt::set_socket_linger,
-    time::{ClockId, clock_gettime},
-};
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::{
     config::Limits,
@@ -25,6 +22,7 @@ use crate::{
         pull::Pull,
         refusal::Refusal,
     },
+    observe::clock::lately,
     python,
     response::{Exchange, Outbound as _, Outcome, Part},
     worker::{watchdog::Seat, wear::Wear},
@@ -135,10 +133,10 @@ impl Desk {
     /// Serves, with the GIL, one arrival after another.
     fn serve_shift(&mut self, watch: Watch<'_>) -> io::Result<Shift> {
         let mut arrival = watch.take()?;
-        let began = now();
+        let began = lately();
         while let Some(next) = arrival {
             self.take(next);
-            if now().saturating_sub(began) > SHIFT {
+            if lately().saturating_sub(began) > SHIFT {
                 return Ok(Shift::Long);
             }
             arrival = self.acceptor.take()?;
@@ -295,11 +293,6 @@ impl Desk {
         // A thread that the application has left in a read or a write is waited for without the GIL.
         connection.try_release().unwrap_or_else(|InUse| python::detached(|| connection.release()))
     }
-}
-
-/// The time as of the last tick, some milliseconds ago at most: it costs a quarter of the exact one.
-fn now() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::MonotonicCoarse)).unwrap_or_default()
 }
 
 /// Closes so that the peer sees an error and not an end: on TCP by SO_LINGER 0, on a Unix socket by the request's unread last byte.

@@ -9,6 +9,8 @@ use std::{
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
+use crate::observe::clock::lately;
+
 /// How much of a packet's vars a row keeps, in bytes: with nginx's `uwsgi_params` enough for the method and most paths.
 const KEPT: usize = 256;
 
@@ -334,13 +336,8 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(NEVER)
 }
 
-/// CLOCK_MONOTONIC as of the last tick, some milliseconds ago at most: it costs a quarter of the exact one.
 fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call fills a timespec of ours; it cannot fail for a clock that Linux has had since 2.6.32.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    // Neither is ever negative on this clock.
-    time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+    milliseconds(lately())
 }
 
 #[cfg(test)]
