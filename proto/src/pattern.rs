@@ -8,7 +8,7 @@ use crate::{Vars, vars::split_string};
 /// A vars block with holes: everything but some of the values.
 ///
 /// Most of what a web server sends is the same in every packet: all keys, and values such as
-/// SERVER_NAME. Comparing a block with the last one in a few long stretches takes a tenth of
+/// SERVER_NAME. Comparing a block with the last one in a few long stretches takes a fifth of
 /// the instructions that looking at each var does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pattern {

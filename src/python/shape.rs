@@ -18,7 +18,7 @@ use crate::python::{
 /// How many requests in a row may bring another value after fewer than [`STEADY`] with the last one.
 const STRIKES: u8 = 4;
 
-/// A value that lasts for fewer requests is not worth remembering: making it anew costs a fiftieth of learning it.
+/// A value that lasts for fewer requests is not worth remembering: to learn it every var is looked at, to make it anew only one.
 const STEADY: u32 = 50;
 
 /// After so many requests every value has another chance to be remembered.

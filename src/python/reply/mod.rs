@@ -131,7 +131,8 @@ impl Reply {
         let mut head = {
             let mut state = self.state();
             let was_called = mem::replace(&mut state.was_called, true);
-            if if is_error_page { state.stage == Stage::Sent } else { was_called } {
+            let is_late = if is_error_page { state.stage == Stage::Sent } else { was_called };
+            if is_late {
                 return Err(Unset::Refused);
             }
             state.head.take().unwrap_or_default()

@@ -58,13 +58,13 @@ pub(super) fn answer(request: &Request, rights: Rights, view: View<'_>, now: Ins
         "/readyz" if fleet.is_ready() => said(200, "ready"),
         "/readyz" => said(503, &format!("not ready: {}", fleet.state())),
         "/status" => (status(fleet.status(now), load), None),
-        "/reload" => reload(request, fleet),
         "/upgrade" => upgrade(request, fleet),
         "/stop" => {
             let words = if fleet.is_stopping() { "stopping at once" } else { "stopping" };
             (Answer::Now(Reply::text(202, words.to_owned())), Some(Order::Stop))
         }
         _ if fleet.is_stopping() => said(503, &fleet.farewell()),
+        "/reload" => reload(request, fleet),
         _ => scale(request),
     }
 }
@@ -87,9 +87,6 @@ fn status(fleet: Status, load: &LoadStatus) -> Answer {
 
 fn reload(request: &Request, fleet: &Fleet) -> (Answer, Option<Order>) {
     let generation = fleet.next_generation();
-    if fleet.is_stopping() {
-        return said(503, &fleet.farewell());
-    }
     let answer = match request.parameter("wait") {
         Some(_) => Answer::After(Awaited::Reload(generation)),
         None => Answer::Now(Reply::json(202, format!("{{\"generation\":{generation}}}"))),
